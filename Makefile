@@ -1,0 +1,37 @@
+# `make demo` and `make test` need only Python and a network: each makes the virtual environment it uses.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+.PHONY: demo test lint check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed  ## make a small data set, build its shards, leave a contact sheet to look at
+	$(BIN)/dimtool make-demo demo
+	$(BIN)/dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
+	$(BIN)/dimtool build-dataset --fg-list demo/test_fg.txt --per-fg 5
+	$(BIN)/dimtool inspect demo/shards/train --sheet demo/contact-sheet.png
+	@echo "Look at demo/contact-sheet.png; the shards are in demo/shards/."
+
+test: $(VENV)/installed  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed  ## ruff and mypy, strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p dimtool
+
+check: lint test
+
+bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedural or real images
+	$(BIN)/python benchmarks/build.py
+
+# A strict editable install links each file, so that type checkers see the package; a new file needs it again.
+SOURCES := $(wildcard *.py */*.py)
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(wildcard composer/*.py model/*.py manifests/*.py *.py)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--config-settings editable_mode=strict -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo

@@ -1,0 +1,1 @@
+"""Lists to shards: the composited data set, without torch."""

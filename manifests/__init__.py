@@ -1,0 +1,1 @@
+"""List files and presets that ship with the package."""

@@ -1,0 +1,1 @@
+"""Shards to the Deep Image Matting model: network, training, evaluation."""
