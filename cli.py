@@ -1,0 +1,206 @@
+"""The command line: one click command per verb. Each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .errors import DimtoolError
+from .version import __version__
+
+# Only click is imported here: `dimtool --help` must answer at once. Each command imports what it calls.
+if TYPE_CHECKING:
+    from .composer.manifest import Manifest
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, exists=True)
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="dimtool")
+def cli() -> None:
+    r"""Build the Deep Image Matting data set, exactly, and train the model on it.
+
+    \b
+    Start with:
+      dimtool make-demo demo                                 a small data set to try things on
+      dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
+      dimtool inspect shards/train
+    """
+
+
+@cli.command("build-dataset")
+@click.option("--fg-list", type=FILE, required=True, help="Foreground names, one a line.")
+@click.option("--fg-dir", type=FOLDER, help="Foreground images.  [default: fg beside the list]")
+@click.option("--alpha-dir", type=FOLDER, help="Mattes of the same names.  [default: alpha beside the list]")
+@click.option("--bg-list", type=FILE, help="Background names.  [default: the list's name with bg for fg]")
+@click.option("--bg-dir", type=FOLDER, help="Background images.  [default: bg beside the list]")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="[default: in the list's name]")
+@click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
+@click.option("--out", type=FOLDER, help="Where the shards go.  [default: shards/SPLIT]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
+@click.option(
+    "--keep-going/--fail-fast", default=True, show_default=True, help="Build the rest when one fails."
+)
+@click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")
+@as_json
+def build_dataset_command(
+    *, out: Path | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
+) -> int:
+    r"""Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
+
+    Nothing is built twice: after an interruption, or when sources that were missing are there, the same
+    command goes on with what is left.
+
+    \b
+    Example:
+      dimtool build-dataset --fg-list train_fg.txt
+    where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
+    """
+    from .composer.build import build_dataset
+    from .composer.engine import LocalProcesses, core_count
+    from .composer.manifest import Lists, read_manifest
+    from .composer.summary import summary_text
+    from .progress import BarReporter
+
+    manifest = read_manifest(Lists(**lists))
+    folder = out or Path("shards") / manifest.split
+    engine = LocalProcesses(workers=jobs or core_count())
+    if dry_run:
+        return _dry_run(manifest, folder, engine.workers, as_json)
+    with BarReporter(folder) as reporter:
+        reporter.notes(manifest.notes)
+        summary = build_dataset(manifest, folder, engine=engine, reporter=reporter, keep_going=keep_going)
+    _print(as_json, asdict(summary), summary_text(summary))
+    return 1 if summary.failures else 0
+
+
+def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
+    from .composer.estimate import estimate_build
+    from .composer.summary import estimate_text, list_problems
+
+    click.echo(list_problems(manifest.notes, manifest.failures), nl=False, err=True)
+    estimate = estimate_build(manifest, jobs)
+    values = {**asdict(estimate), "failures": manifest.failures}
+    _print(as_json, values, estimate_text(manifest, estimate, folder))
+    return 1 if manifest.failures else 0
+
+
+@cli.command("make-demo")
+@click.argument("folder", type=FOLDER)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same images.")
+@click.option(
+    "--size", type=click.IntRange(64, 4096), default=640, show_default=True, help="Pixels a side, about."
+)
+@as_json
+def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> None:
+    r"""Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
+
+    Hair, lace, smoke, glass, motion blur and foliage, over photographic-looking backgrounds smaller and
+    larger than they are. It lies in FOLDER as a real one would: fg/, alpha/, bg/ and four lists.
+
+    \b
+    Example:
+      dimtool make-demo demo
+    """
+    from .composer.demo import make_demo
+
+    demo = make_demo(folder, seed=seed, size=size)
+    _print(as_json, asdict(demo), str(demo))
+
+
+@cli.command("inspect")
+@click.argument("path", type=EXISTING, metavar="SHARD|DIR")
+@click.option("--image", "number", type=int, metavar="I", help="Write composite I, from 0, as a picture.")
+@click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")
+@click.option("--sheet", type=FILE, help="Write a contact sheet of a folder of shards.")
+@as_json
+def inspect_command(
+    *, path: Path, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    r"""Show what is in a shard or in a folder of shards, or write pictures of it.
+
+    \b
+    Examples:
+      dimtool inspect shards/train
+      dimtool inspect shards/train/0003-cat.h5 --image 7 --out cat_7.png
+      dimtool inspect shards/train --sheet sheet.png
+    """
+    from .composer import describe, gallery
+
+    if out and number is None:
+        raise click.UsageError("--out says where --image goes: give both")
+    if number is not None:
+        written = gallery.write_composite(path, number, out)
+        _print(as_json, {"picture": written}, f"wrote {written}")
+    elif sheet:
+        gallery.write_contact_sheet(path, sheet)
+        _print(as_json, {"picture": sheet}, f"wrote {sheet}")
+    else:
+        description = describe.describe(path)
+        _print(as_json, description, describe.as_text(description))
+
+
+def _print(as_json: bool, values: dict[str, Any], text: str) -> None:
+    click.echo(json.dumps(values, default=_plain, ensure_ascii=False) if as_json else text)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 for good, 1 for what was found wrong, 2 for wrong use, 130 after Ctrl-C.
+
+    A fault of ours is not caught: its traceback is what a report needs.
+    """
+    try:
+        return cli.main(arguments, prog_name="dimtool", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DimtoolError as error:
+        return _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python must not complain of it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in _SYSTEM:
+            raise
+        return _fail(f"{error.strerror}: {error.filename or 'while writing'}; {_SYSTEM[error.errno]}", 1)
+
+
+_SYSTEM = {
+    errno.ENOSPC: "make room and run the same command again: what is finished is kept",
+    errno.EDQUOT: "make room and run the same command again: what is finished is kept",
+    errno.EACCES: "you may not write or read there: choose another place",
+    errno.EPERM: "you may not write or read there: choose another place",
+    errno.EROFS: "choose another place",
+}
+
+
+def _fail(line: str, code: int) -> int:
+    click.echo(f"dimtool: {line}", err=True)
+    return code
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

@@ -1,0 +1,84 @@
+"""Where a listed name lies: folders searched once, names matched as people really have them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from ..errors import WrongUseError
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+# COCO's train2017 holds train2014's files under their bare numbers; people have either.
+_COCO = re.compile(r"^COCO_(?:train|val|test)\d{4}_(?=\d{12}$)")
+
+
+class ManifestError(WrongUseError):
+    """The lists or folders do not make a data set; one line that names the file and says what to do."""
+
+
+class FolderIndex:
+    """The image files below a folder, sub-folders and linked ones included, by name and by stem.
+
+    Adobe's release splits its images over two sub-folders, and one of its lists names `.png` where the
+    files are `.jpg`: so an exact name is taken first, then a file of the same stem. Hidden files are
+    passed over. Raises ManifestError where there is no such folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        if not root.is_dir():
+            raise ManifestError(
+                f"{root} is no folder: bring it, or say where it is (--help names the options)"
+            )
+        for path in _image_files(root):
+            self._by_name[path.name].append(path)
+            self._by_stem[_stem(path.name)].append(path)
+
+    @property
+    def names(self) -> list[str]:
+        """All file names, each once."""
+        return list(self._by_name)
+
+    def find(self, name: str) -> Path:
+        """The one file that `name` means. Raises ManifestError where there is none, or more than one."""
+        for found in (self._by_name.get(Path(name).name), self._by_stem.get(_stem(name))):
+            if found and len(found) == 1:
+                return found[0]
+            if found:
+                both = " and ".join(str(path.relative_to(self.root)) for path in sorted(found)[:2])
+                raise ManifestError(f"{name} could be {both} in {self.root}: rename or remove one")
+        raise ManifestError(f"{name} is not in {self.root} or below{self._hint(name)}")
+
+    def _hint(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.85)
+        return f" (is it {close[0]}?): bring the file, or correct the list" if close else ": bring the file"
+
+
+def _stem(name: str) -> str:
+    return _COCO.sub("", Path(name).stem)
+
+
+def _image_files(root: Path) -> list[Path]:
+    found = []
+    seen = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:  # a link back up
+            subfolders.clear()
+            continue
+        seen.add(here)
+        subfolders[:] = sorted(each for each in subfolders if not each.startswith("."))
+        found += [
+            Path(folder, file)
+            for file in sorted(files)
+            if not file.startswith(".") and Path(file).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return found

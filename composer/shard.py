@@ -1,0 +1,257 @@
+"""The shard file, version 1: one foreground with all its composites. docs/format.md describes it in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DimtoolError
+from ..version import __version__
+from .images import Source, UInt8Image, UInt8Mask, decoder_versions, sha256
+from .tiles import TILE, TileEncoder, create_image_stack, used_tiles
+
+FORMAT = "dimtool-shard"
+VERSION = 1
+BACKGROUND_RADIUS = 64
+
+Window = tuple[slice, slice]  # rows, columns
+WHOLE: Window = (slice(None), slice(None))
+
+
+class ShardError(DimtoolError, ValueError):
+    """A file is no shard, or a broken one; the message is one line that names it and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardHeader:
+    """What a shard is of: foreground number `index` of a `split`, over these backgrounds in this order."""
+
+    split: str
+    index: int
+    foreground: str
+    backgrounds: tuple[str, ...]
+    background_radius: int = BACKGROUND_RADIUS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matte:
+    """What all composites of a shard share: the decoded sources, and the maps computed from the alpha.
+
+    foreground: (h, w, 3), alpha: (h, w); distance: (h, w) uint8; centers: (m, 2) uint16; band: (h, w)
+    bool, where the background is kept.
+    """
+
+    foreground: Source
+    alpha: Source
+    distance: UInt8Mask
+    centers: NDArray[np.uint16]
+    band: NDArray[np.bool_]
+
+
+class Layer(NamedTuple):
+    """One composite, its background (both (h, w, 3)), and the digests of the background's file and pixels."""
+
+    composite: UInt8Image
+    background: UInt8Image
+    source_digests: NDArray[np.uint8]
+
+
+def write_shard(path: Path, header: ShardHeader, matte: Matte, layers: Iterable[Layer]) -> None:
+    """Write a new shard file; `layers` are taken one at a time, in the order of `header.backgrounds`.
+
+    The same arguments give the same bytes. Raises FileExistsError rather than destroy a file, OSError
+    where the disk is full, ValueError for a wrong number of layers.
+    """
+    with h5py.File(path, "x", libver=("v110", "v110")) as file:
+        _write_attributes(file, header, matte)
+        _write_shared(file, header, matte)
+        _write_layers(file, len(header.backgrounds), matte, layers)
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of dimtool and of its decoders, as they are written into a shard."""
+    return {"dimtool": __version__, **decoder_versions()}
+
+
+def _write_attributes(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["version"] = VERSION
+    file.attrs["split"] = header.split
+    file.attrs["index"] = header.index
+    file.attrs["foreground"] = header.foreground
+    file.attrs["background_radius"] = header.background_radius
+    file.attrs["versions"] = json.dumps(current_versions(), sort_keys=True)
+    file.attrs["foreground_source"] = matte.foreground.digests
+    file.attrs["alpha_source"] = matte.alpha.digests
+
+
+def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
+    for name, values in (
+        ("foreground", matte.foreground.pixels),
+        ("alpha", matte.alpha.pixels),
+        ("distance", matte.distance),
+    ):
+        # Read with each of the composites and stored once: a codec that decodes fast, not the smallest.
+        chunks = tuple(min(TILE, side) for side in values.shape)
+        file.create_dataset(name, data=values, chunks=chunks, **hdf5plugin.Zstd(clevel=9))
+    file["centers"] = matte.centers
+    names = [name.encode() for name in header.backgrounds]
+    longest = max((len(name) for name in names), default=1)
+    file["background_name"] = np.array(names, dtype=h5py.string_dtype("utf-8", longest))
+
+
+def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[Layer]) -> None:
+    height, width = matte.alpha.pixels.shape
+    stacks = [create_image_stack(file, name, count, height, width) for name in ("composite", "background")]
+    composite_tiles = TileEncoder(height, width)
+    background_tiles = TileEncoder(height, width, used_tiles(matte.band))
+    digest = np.zeros((count, 2, 32), np.uint8)
+    source = np.zeros((count, 2, 32), np.uint8)
+    written = 0
+    for i, layer in enumerate(layers):
+        background = layer.background * matte.band[..., None]
+        for (y, x), stream in composite_tiles(layer.composite):
+            stacks[0].id.write_direct_chunk((i, y, x, 0), stream)
+        for (y, x), stream in background_tiles(background):
+            stacks[1].id.write_direct_chunk((i, y, x, 0), stream)
+        digest[i] = [_row(sha256(layer.composite)), _row(sha256(background))]
+        source[i] = layer.source_digests
+        written += 1
+    if written != count:
+        raise ValueError(f"{written} layers were given for {count} backgrounds")
+    file["digest"], file["background_source"] = digest, source
+
+
+def _row(digest: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(digest, np.uint8)
+
+
+class Shard:
+    """A shard opened for reading: the header, and any window of any array. Close it, or use it in `with`.
+
+    Windows are (rows, columns) slices; only the tiles that they touch are read and decoded. Raises
+    ShardError where the file is no shard of a version that this code knows. Not to be carried through a
+    fork: open it anew in each process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Finished shards never change, and network file systems often have no locks.
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            raise ShardError(f"{path} cannot be opened ({_first_line(error)}): build it again") from error
+        try:
+            self.header = self._read_header()
+        except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
+            self._file.close()
+            raise ShardError(f"{path} is not a whole shard ({_first_line(error)}): build it again") from error
+
+    def _read_header(self) -> ShardHeader:
+        attributes = self._file.attrs
+        if attributes.get("format") != FORMAT or attributes["version"] != VERSION:
+            raise ValueError(
+                f"format {attributes.get('format')!r}, version {attributes.get('version')!r}; "
+                f"this release reads {FORMAT!r}, version {VERSION}"
+            )
+        return ShardHeader(
+            split=str(attributes["split"]),
+            index=int(attributes["index"]),
+            foreground=str(attributes["foreground"]),
+            backgrounds=tuple(name.decode() for name in self._file["background_name"][:].tolist()),
+            background_radius=int(attributes["background_radius"]),
+        )
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """The number of composites."""
+        return len(self.header.backgrounds)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of every image in the shard."""
+        height, width = self._file["alpha"].shape
+        return int(height), int(width)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Versions of dimtool and of the decoders that built the shard."""
+        return dict(json.loads(self._file.attrs["versions"]))
+
+    @property
+    def datasets(self) -> dict[str, h5py.Dataset]:
+        """The HDF5 datasets by name, for tools that look at the file itself."""
+        return dict(self._file.items())
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """(n, 2, 32): SHA-256 of each decoded composite and background."""
+        return np.asarray(self._file["digest"][:])
+
+    @property
+    def source_digests(self) -> dict[str, NDArray[np.uint8]]:
+        """SHA-256 of file and decoded pixels: `foreground` and `alpha` (2, 32), `background` (n, 2, 32)."""
+        attributes = self._file.attrs
+        return {
+            "foreground": np.asarray(attributes["foreground_source"]),
+            "alpha": np.asarray(attributes["alpha_source"]),
+            "background": np.asarray(self._file["background_source"][:]),
+        }
+
+    @cached_property
+    def centers(self) -> NDArray[np.uint16]:
+        """(m, 2) rows y, x of transition pixels: where training crops are centred."""
+        return np.asarray(self._file["centers"][:])
+
+    def composite(self, i: int, window: Window = WHOLE) -> UInt8Image:
+        """A window of composite `i`, (h, w, 3)."""
+        return self._read("composite", (i, *window))
+
+    def background(self, i: int, window: Window = WHOLE) -> UInt8Image:
+        """A window of background `i`, (h, w, 3): 0 where it is not kept."""
+        return self._read("background", (i, *window))
+
+    def foreground(self, window: Window = WHOLE) -> UInt8Image:
+        """A window of the foreground's colours, (h, w, 3)."""
+        return self._read("foreground", window)
+
+    def alpha(self, window: Window = WHOLE) -> UInt8Mask:
+        """A window of the matte, (h, w)."""
+        return self._read("alpha", window)
+
+    def distance(self, window: Window = WHOLE) -> UInt8Mask:
+        """A window of the distance to the transition region, (h, w)."""
+        return self._read("distance", window)
+
+    def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[np.uint8]:
+        try:
+            return np.asarray(self._file[name][where])
+        except (KeyError, OSError) as error:
+            raise ShardError(
+                f"{self.path}: {name}{list(where)} cannot be read ({_first_line(error)}): "
+                "run `dimtool verify-composites`"
+            ) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

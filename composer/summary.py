@@ -1,0 +1,58 @@
+"""What a build, a dry run or a demo says at its end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..manifests.presets import explain_count
+from ..text import count, duration, size
+from .build import FAILURES_NAME, Summary
+from .estimate import Estimate
+from .manifest import Failure, Manifest
+
+_SHOWN = 10  # failures listed at the end; all of them are in the file
+
+
+def summary_text(summary: Summary) -> str:
+    """What is in the folder, what this run added, what it means beside the published set, what failed."""
+    speed = f" ({summary.built / summary.seconds:.1f} a second)" if summary.built else ""
+    lines = [
+        f"{summary.folder}: {count(summary.foregrounds, 'shard')}, {count(summary.composites, 'composite')}, "
+        f"{size(summary.bytes)}; {summary.built:,} built in {duration(summary.seconds)}{speed}.",
+        explain_count(summary.split, summary.foregrounds, summary.composites),
+    ]
+    if summary.failures:
+        lines += [
+            f"{count(len(summary.failures), 'foreground')} could not be built, "
+            f"all in {summary.folder / FAILURES_NAME}; mend them and run the same command again:",
+            list_problems((), summary.failures[:_SHOWN]).rstrip("\n"),
+        ]
+    return "\n".join(filter(None, lines))
+
+
+def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
+    """How many, how large, how long, and whether the disk has room."""
+    free = shutil.disk_usage(_existing(folder)).free
+    lines = [
+        f"{folder}: {count(manifest.listed, 'foreground')} x {count(manifest.per_fg, 'background')}, "
+        f"{count(estimate.composites, 'composite')} of {estimate.pixels / 1e9:.2f} gigapixels in all.",
+        explain_count(manifest.split, manifest.listed - len(manifest.failures), estimate.composites),
+        f"About {size(estimate.bytes)} ({size(free)} free) and {duration(estimate.seconds)} with "
+        f"{count(estimate.jobs, 'job')}, measured on a few composites.",
+    ]
+    if estimate.bytes > free:
+        lines.append(f"That does not fit: {size(estimate.bytes - free)} are lacking.")
+    return "\n".join(filter(None, lines))
+
+
+def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:
+    """A line for each note and each error."""
+    lines = [f"note: {note}" for note in notes]
+    lines += [f"error: {error}" for failure in failures for error in failure.errors]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())

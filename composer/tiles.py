@@ -1,0 +1,91 @@
+"""Lossless tiles: what an image dataset of a shard is cut into, and the codec of each.
+
+A tile is a bare HTJ2K code stream with the reversible colour transform, written as a direct chunk: a
+fifth smaller than what the HDF5 filter would write by itself, and encoded outside HDF5's lock. The same
+filter (hdf5plugin's, id 32033) decodes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import h5py
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import UInt8Image
+
+TILE = 128
+Corner = tuple[int, int]  # y, x of a tile's top left pixel
+HTJ2K = 32033  # the filter's number at the HDF Group's registry
+
+
+def tile_shape(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a tile in an image of that size: 128, or the image's side where that is less."""
+    return min(TILE, height), min(TILE, width)
+
+
+def tile_corners(height: int, width: int) -> list[Corner]:
+    """Top left corners (y, x) of an image's tiles, in raster order."""
+    rows, columns = tile_shape(height, width)
+    return [(y, x) for y in range(0, height, rows) for x in range(0, width, columns)]
+
+
+def encode(tile: UInt8Image) -> bytes:
+    """A (rows, columns, 3) tile as a lossless HTJ2K code stream."""
+    return bytes(imagecodecs.htj2k_encode(np.ascontiguousarray(tile), reversible=True, rgb=True))
+
+
+def decode(stream: bytes) -> UInt8Image:
+    """The tile that `encode` was given."""
+    return np.asarray(imagecodecs.htj2k_decode(stream))
+
+
+class TileEncoder:
+    """Encodes images of one size, (h, w, 3), one after the other.
+
+    A tile that equals the one at the same place of the image before is not encoded again: where a
+    foreground is opaque, all its composites agree.
+    """
+
+    def __init__(self, height: int, width: int, corners: Sequence[Corner] | None = None) -> None:
+        """`corners`: which tiles to encode; all of them where it is not given."""
+        rows, columns = tile_shape(height, width)
+        self._corners = tile_corners(height, width) if corners is None else corners
+        self._tile = (rows, columns)
+        self._padding = ((0, -height % rows), (0, -width % columns), (0, 0))
+        self._last: UInt8Image | None = None
+        self._streams: dict[Corner, bytes] = {}
+
+    def __call__(self, image: UInt8Image) -> Iterator[tuple[Corner, bytes]]:
+        """((y, x), code stream) of each tile; the last row and column reach over the edge, repeated."""
+        # Repeating the edge costs fewer bytes than zeros, and HDF5 cuts it off again.
+        padded = np.pad(image, self._padding, mode="edge")
+        for corner in self._corners:
+            tile = self._cut(padded, corner)
+            if self._last is None or not np.array_equal(tile, self._cut(self._last, corner)):
+                self._streams[corner] = encode(tile)
+            yield corner, self._streams[corner]
+        self._last = padded
+
+    def _cut(self, image: UInt8Image, corner: Corner) -> UInt8Image:
+        y, x = corner
+        return image[y : y + self._tile[0], x : x + self._tile[1]]
+
+
+def used_tiles(mask: NDArray[np.bool_]) -> list[Corner]:
+    """Corners of the tiles in which `mask`, (h, w), holds anywhere."""
+    rows, columns = tile_shape(*mask.shape)
+    return [(y, x) for y, x in tile_corners(*mask.shape) if mask[y : y + rows, x : x + columns].any()]
+
+
+def create_image_stack(file: h5py.File, name: str, count: int, height: int, width: int) -> h5py.Dataset:
+    """An empty (count, height, width, 3) dataset for direct chunk writes; unwritten tiles read as zeros."""
+    return file.create_dataset(
+        name,
+        shape=(count, height, width, 3),
+        dtype=np.uint8,
+        chunks=(1, *tile_shape(height, width), 3),
+        compression=HTJ2K,
+    )
