@@ -75,14 +75,14 @@ def build_dataset_command(
     from .composer.engine import LocalProcesses, core_count
     from .composer.manifest import Lists, read_manifest
     from .composer.summary import summary_text
-    from .progress import BarReporter
+    from .progress import BuildBar
 
     manifest = read_manifest(Lists(**lists))
     folder = out or Path("shards") / manifest.split
     engine = LocalProcesses(workers=jobs or core_count())
     if dry_run:
         return _dry_run(manifest, folder, engine.workers, as_json)
-    with BarReporter(folder) as reporter:
+    with BuildBar(folder) as reporter:
         reporter.notes(manifest.notes)
         summary = build_dataset(manifest, folder, engine=engine, reporter=reporter, keep_going=keep_going)
     _print(as_json, asdict(summary), summary_text(summary))
@@ -98,6 +98,78 @@ def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
     values = {**asdict(estimate), "failures": manifest.failures}
     _print(as_json, values, estimate_text(manifest, estimate, folder))
     return 1 if manifest.failures else 0
+
+
+@cli.command("verify-composites")
+@click.argument(
+    "folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="[DIR]..."
+)
+@click.option(
+    "--sources", type=FOLDER, help="Lists, fg/, alpha/, bg/.  [default: where the build found them]"
+)
+@click.option("--quick", is_flag=True, help="Sizes, formats and 200 composites: under a minute.")
+@click.option(
+    "--sample", default="100%", show_default=True, metavar="P%", help="Share of the composites to look into."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the samples.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@click.option(
+    "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
+)
+@as_json
+def verify_command(
+    *,
+    folders: tuple[Path, ...],
+    sources: Path | None,
+    quick: bool,
+    sample: str,
+    seed: int,
+    jobs: int | None,
+    repair: bool,
+    as_json: bool,
+) -> int:
+    r"""Prove that shards are whole and right: files, format, every pixel, the set.
+
+    DIR is a folder of shards, or one that holds such folders; without any, all of shards/. Where the source
+    images are still there, each composite is composed again from them and compared bit for bit.
+
+    \b
+    Examples:
+      dimtool verify-composites
+      dimtool verify-composites shards/train --quick
+      dimtool verify-composites shards/test --sources /data/composition-1k
+    """
+    from .composer.engine import LocalProcesses, core_count
+    from .composer.repair import repair_shards
+    from .composer.summary import repair_text, verification_text
+    from .composer.verify import Scope, verify_composites
+    from .progress import BuildBar, VerifyBar
+
+    scope = Scope(sources=sources, quick=quick, sample=_share(sample), seed=seed)
+    engine = LocalProcesses(workers=jobs or core_count())
+    with VerifyBar() as bar:
+        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
+        bar.notes(verification.notes)
+    values, text, left = verification.values(), verification_text(verification), len(verification.findings)
+    if repair and left:
+        with BuildBar(Path()) as build_bar:
+            outcome = repair_shards(verification, engine=engine, reporter=build_bar)
+        values["repair"], left = asdict(outcome), len(outcome.findings)
+        text += "\n" + repair_text(outcome)
+    _print(as_json, values, text)
+    return 1 if left else 0
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = 0
+    if not 0 < share <= 1:
+        raise click.BadParameter(
+            f"{text} is no share: give a percentage over 0 up to 100, as in 1%", param_hint="--sample"
+        )
+    return share
 
 
 @cli.command("make-demo")

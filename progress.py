@@ -6,24 +6,23 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from tqdm import tqdm
 
+from .composer.check_shard import ShardReport
 from .composer.index import ShardRecord
 from .composer.manifest import Failure
-from .text import size
+from .text import count, size
 
 
-class BarReporter:
-    """A build's progress bar: composites a second, bytes, time left; notes and failures above it."""
+class Bar:
+    """A bar of composites on standard error, with notes above it; it starts when the total is known."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._bytes = 0
+    def __init__(self) -> None:
         self._bar: tqdm[NoReturn] | None = None
 
-    def __enter__(self) -> BarReporter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -32,21 +31,15 @@ class BarReporter:
         if self._bar is not None:
             self._bar.close()
 
-    def planned(self, composites: int, kept: int) -> None:
-        """Start the bar."""
-        if kept:
-            self.note(f"{kept:,} of {composites:,} composites are in {self._folder} from before")
-        self._bar = tqdm(total=composites, initial=kept, unit=" composites", file=sys.stderr, smoothing=0.1)
+    def start(self, total: int, done: int = 0) -> None:
+        """Show the bar."""
+        self._bar = tqdm(total=total, initial=done, unit=" composites", file=sys.stderr, smoothing=0.1)
 
-    def finished(self, outcome: ShardRecord | Failure) -> None:
-        """Move the bar, or say what failed."""
-        if isinstance(outcome, Failure):
-            for error in outcome.errors:
-                self._say(f"error: {error}")
-        elif self._bar is not None:
-            self._bytes += outcome.bytes
-            self._bar.set_postfix_str(size(self._bytes), refresh=False)
-            self._bar.update(outcome.composites)
+    def advance(self, composites: int, postfix: str = "") -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(postfix, refresh=False)
+            self._bar.update(composites)
 
     def note(self, text: str) -> None:
         """A line above the bar."""
@@ -60,3 +53,42 @@ class BarReporter:
     @staticmethod
     def _say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
+
+
+class BuildBar(Bar):
+    """A build's progress: composites a second, bytes, time left; failures above."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._bytes = 0
+
+    def planned(self, composites: int, kept: int) -> None:
+        """Start the bar."""
+        if kept:
+            self.note(f"{kept:,} of {composites:,} composites are in {self._folder} from before")
+        self.start(composites, kept)
+
+    def finished(self, outcome: ShardRecord | Failure) -> None:
+        """Move the bar, or say what failed."""
+        if isinstance(outcome, Failure):
+            for error in outcome.errors:
+                self._say(f"error: {error}")
+        else:
+            self._bytes += outcome.bytes
+            self.advance(outcome.composites, size(self._bytes))
+
+
+class VerifyBar(Bar):
+    """A verification's progress."""
+
+    def planned(self, composites: int) -> None:
+        """Start the bar."""
+        self._findings = 0
+        self.start(composites)
+
+    def checked(self, report: ShardReport) -> None:
+        """Move the bar."""
+        self._findings += len(report.tally.findings)
+        found = count(self._findings, "finding") if self._findings else ""
+        self.advance(report.tally.tried["pixels"], found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Failure:
 class Manifest:
     """A split: the foregrounds that can be built, those that cannot, and what was odd about the lists."""
 
+    lists: Lists
     split: str
     per_fg: int
     listed: int
@@ -113,6 +114,7 @@ def read_manifest(lists: Lists) -> Manifest:
     pairing = _Pairing(lists.fg_list, names, backgrounds, per_fg, folders)
     pairs = [pairing.entry(index) for index in range(len(names))]
     return Manifest(
+        lists=replace(lists, split=split, per_fg=per_fg),
         split=split,
         per_fg=per_fg,
         listed=len(names),

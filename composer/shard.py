@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,11 +60,11 @@ class Matte:
 
 
 class Layer(NamedTuple):
-    """One composite, its background (both (h, w, 3)), and the digests of the background's file and pixels."""
+    """One composite, its fitted background (both (h, w, 3)), and the file that the background came from."""
 
     composite: UInt8Image
     background: UInt8Image
-    source_digests: NDArray[np.uint8]
+    source: Source
 
 
 def write_shard(path: Path, header: ShardHeader, matte: Matte, layers: Iterable[Layer]) -> None:
@@ -81,6 +82,23 @@ def write_shard(path: Path, header: ShardHeader, matte: Matte, layers: Iterable[
 def current_versions() -> dict[str, str]:
     """Versions of dimtool and of its decoders, as they are written into a shard."""
     return {"dimtool": __version__, **decoder_versions()}
+
+
+def layout(count: int, height: int, width: int) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """Shape and kind of type of each dataset of a shard; None is a length that the content decides."""
+    image, mask = ((height, width, 3), "u1"), ((height, width), "u1")
+    return {
+        "composite": ((count, height, width, 3), "u1"),
+        "background": ((count, height, width, 3), "u1"),
+        "foreground": image,
+        "alpha": mask,
+        "distance": mask,
+        "centers": ((None, 2), "u2"),
+        "background_name": ((count,), "S"),
+        "background_size": ((count, 2), "u2"),
+        "background_source": ((count, 2, 32), "u1"),
+        "digest": ((count, 2, 32), "u1"),
+    }
 
 
 def _write_attributes(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
@@ -117,19 +135,23 @@ def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[La
     background_tiles = TileEncoder(height, width, used_tiles(matte.band))
     digest = np.zeros((count, 2, 32), np.uint8)
     source = np.zeros((count, 2, 32), np.uint8)
+    size = np.zeros((count, 2), np.uint16)
     written = 0
     for i, layer in enumerate(layers):
+        if i == count:
+            # HDF5 takes a chunk just past the end and overwrites memory with it.
+            raise ValueError(f"more layers were given than {count} backgrounds")
         background = layer.background * matte.band[..., None]
         for (y, x), stream in composite_tiles(layer.composite):
             stacks[0].id.write_direct_chunk((i, y, x, 0), stream)
         for (y, x), stream in background_tiles(background):
             stacks[1].id.write_direct_chunk((i, y, x, 0), stream)
         digest[i] = [_row(sha256(layer.composite)), _row(sha256(background))]
-        source[i] = layer.source_digests
+        source[i], size[i] = layer.source.digests, layer.source.pixels.shape[:2]
         written += 1
     if written != count:
         raise ValueError(f"{written} layers were given for {count} backgrounds")
-    file["digest"], file["background_source"] = digest, source
+    file["digest"], file["background_source"], file["background_size"] = digest, source, size
 
 
 def _row(digest: bytes) -> NDArray[np.uint8]:
@@ -187,13 +209,15 @@ class Shard:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """(height, width) of every image in the shard."""
-        height, width = self._file["alpha"].shape
+        with self._reading("alpha"):
+            height, width = self._file["alpha"].shape
         return int(height), int(width)
 
     @cached_property
     def versions(self) -> dict[str, str]:
         """Versions of dimtool and of the decoders that built the shard."""
-        return dict(json.loads(self._file.attrs["versions"]))
+        with self._reading("versions"):
+            return dict(json.loads(self._file.attrs["versions"]))
 
     @property
     def datasets(self) -> dict[str, h5py.Dataset]:
@@ -203,22 +227,27 @@ class Shard:
     @property
     def digests(self) -> NDArray[np.uint8]:
         """(n, 2, 32): SHA-256 of each decoded composite and background."""
-        return np.asarray(self._file["digest"][:])
+        return self._read("digest", ())
 
     @property
     def source_digests(self) -> dict[str, NDArray[np.uint8]]:
         """SHA-256 of file and decoded pixels: `foreground` and `alpha` (2, 32), `background` (n, 2, 32)."""
-        attributes = self._file.attrs
-        return {
-            "foreground": np.asarray(attributes["foreground_source"]),
-            "alpha": np.asarray(attributes["alpha_source"]),
-            "background": np.asarray(self._file["background_source"][:]),
-        }
+        with self._reading("sources"):
+            return {
+                "foreground": np.asarray(self._file.attrs["foreground_source"]),
+                "alpha": np.asarray(self._file.attrs["alpha_source"]),
+                "background": np.asarray(self._file["background_source"][:]),
+            }
+
+    @property
+    def background_sizes(self) -> NDArray[np.uint16]:
+        """(n, 2) height and width of each background's file."""
+        return self._read("background_size", ())
 
     @cached_property
     def centers(self) -> NDArray[np.uint16]:
         """(m, 2) rows y, x of transition pixels: where training crops are centred."""
-        return np.asarray(self._file["centers"][:])
+        return self._read("centers", ())
 
     def composite(self, i: int, window: Window = WHOLE) -> UInt8Image:
         """A window of composite `i`, (h, w, 3)."""
@@ -240,13 +269,18 @@ class Shard:
         """A window of the distance to the transition region, (h, w)."""
         return self._read("distance", window)
 
-    def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[np.uint8]:
-        try:
+    def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
+        with self._reading(f"{name}{list(where)}" if where else name):
             return np.asarray(self._file[name][where])
-        except (KeyError, OSError) as error:
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """What HDF5 finds wrong in the block becomes a ShardError that names the file and `what`."""
+        try:
+            yield
+        except (KeyError, OSError, json.JSONDecodeError) as error:
             raise ShardError(
-                f"{self.path}: {name}{list(where)} cannot be read ({_first_line(error)}): "
-                "run `dimtool verify-composites`"
+                f"{self.path}: {what} cannot be read ({_first_line(error)}): run `dimtool verify-composites`"
             ) from error
 
     def close(self) -> None:

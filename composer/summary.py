@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..manifests.presets import explain_count
-from ..text import count, duration, size
+from ..text import count, duration, size, table
 from .build import FAILURES_NAME, Summary
 from .estimate import Estimate
+from .findings import CHECKS
 from .manifest import Failure, Manifest
+from .repair import Repair
+from .verify import Verification
 
 _SHOWN = 10  # failures listed at the end; all of them are in the file
 
@@ -45,6 +48,25 @@ def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
     if estimate.bytes > free:
         lines.append(f"That does not fit: {size(estimate.bytes - free)} are lacking.")
     return "\n".join(filter(None, lines))
+
+
+def verification_text(verification: Verification) -> str:
+    """The findings, then a table of the checks: how many things each tried, how many were wrong."""
+    tally = verification.tally
+    found = [str(finding) for finding in verification.findings]
+    rows = [[check, tally.tried[check], tally.failed(check)] for check in CHECKS if tally.tried[check]]
+    verdict = f"{count(len(found), 'finding')}" if found else "no finding: all is as it should be"
+    looked = f"{count(tally.tried['pixels'], 'composite')} in {duration(verification.seconds)}"
+    return "\n".join(
+        [*found, *([""] if found else []), table(["check", "tried", "wrong"], rows), f"{looked}: {verdict}"]
+    )
+
+
+def repair_text(repair: Repair) -> str:
+    """What was built anew, and what is still wrong."""
+    lines = [f"built anew: {path}" for path in repair.rebuilt] + [str(finding) for finding in repair.findings]
+    verdict = f"{count(len(repair.findings), 'finding')} left" if repair.findings else "no finding left"
+    return "\n".join([*lines, f"{count(len(repair.rebuilt), 'shard')} built anew and verified: {verdict}"])
 
 
 def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:

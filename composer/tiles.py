@@ -7,7 +7,7 @@ filter (hdf5plugin's, id 32033) decodes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import h5py
 import imagecodecs
@@ -58,7 +58,7 @@ class TileEncoder:
         self._last: UInt8Image | None = None
         self._streams: dict[Corner, bytes] = {}
 
-    def __call__(self, image: UInt8Image) -> Iterator[tuple[Corner, bytes]]:
+    def __call__(self, image: UInt8Image) -> list[tuple[Corner, bytes]]:
         """((y, x), code stream) of each tile; the last row and column reach over the edge, repeated."""
         # Repeating the edge costs fewer bytes than zeros, and HDF5 cuts it off again.
         padded = np.pad(image, self._padding, mode="edge")
@@ -66,8 +66,8 @@ class TileEncoder:
             tile = self._cut(padded, corner)
             if self._last is None or not np.array_equal(tile, self._cut(self._last, corner)):
                 self._streams[corner] = encode(tile)
-            yield corner, self._streams[corner]
         self._last = padded
+        return [(corner, self._streams[corner]) for corner in self._corners]
 
     def _cut(self, image: UInt8Image, corner: Corner) -> UInt8Image:
         y, x = corner
@@ -89,3 +89,46 @@ def create_image_stack(file: h5py.File, name: str, count: int, height: int, widt
         chunks=(1, *tile_shape(height, width), 3),
         compression=HTJ2K,
     )
+
+
+def filters_of(dataset: h5py.Dataset) -> list[int]:
+    """The numbers of a dataset's HDF5 filters, in the order in which they are applied."""
+    properties = dataset.id.get_create_plist()
+    return [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
+
+
+class TileError(ValueError):
+    """A tile cannot be read: it is missing, or its code stream is damaged."""
+
+
+class TileDecoder:
+    """Decodes the images of a stack, one after the other, tile by tile outside of HDF5's filter.
+
+    A tile whose code stream equals the one at the same place of the image before is not decoded again.
+    `corners`: the tiles that must be there; all of them where it is not given. Elsewhere the image is 0.
+    """
+
+    def __init__(self, stack: h5py.Dataset, corners: Sequence[Corner] | None = None) -> None:
+        _, height, width, _ = stack.shape
+        self._stack = stack.id
+        self._shape = (height, width)
+        self._tile = tile_shape(height, width)
+        self._corners = tile_corners(height, width) if corners is None else corners
+        rows, columns = self._tile
+        self._canvas = np.zeros((height + -height % rows, width + -width % columns, 3), np.uint8)
+        self._streams: dict[Corner, bytes] = {}
+
+    def __call__(self, i: int) -> UInt8Image:
+        """Image `i`, (h, w, 3). Raises TileError, naming the tile."""
+        rows, columns = self._tile
+        for y, x in self._corners:
+            try:
+                stream = self._stack.read_direct_chunk((i, y, x, 0))[1]
+                if stream != self._streams.get((y, x)):
+                    self._canvas[y : y + rows, x : x + columns] = decode(stream)
+            except (RuntimeError, ValueError, OSError) as error:
+                self._streams.pop((y, x), None)
+                raise TileError(f"the tile at row {y}, column {x}: {error}") from error
+            self._streams[y, x] = stream
+        height, width = self._shape
+        return np.ascontiguousarray(self._canvas[:height, :width])

@@ -126,11 +126,12 @@ def _layers(entry: ForegroundEntry, matte: Matte) -> Iterator[Layer]:
     foreground, alpha = matte.foreground.pixels, matte.alpha.pixels
     for path in entry.backgrounds:
         source = read_background(path)
-        background = _fitted(source, *alpha.shape)
-        yield Layer(composite(foreground, alpha, background), background, source.digests)
+        background = fit_source(source, *alpha.shape)
+        yield Layer(composite(foreground, alpha, background), background, source)
 
 
-def _fitted(source: Source, height: int, width: int) -> UInt8Image:
+def fit_source(source: Source, height: int, width: int) -> UInt8Image:
+    """`fit_background` of a decoded file, (height, width, 3); a SourceError names the file."""
     try:
         return fit_background(source.pixels, height, width)
     except SourceError as error:

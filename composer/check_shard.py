@@ -1,0 +1,370 @@
+"""One shard proved: its file, its format, and every pixel of it; one function a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .composition import composite
+from .duplicates import PerceptualHash, perceptual_hash
+from .files import file_sha256
+from .findings import Finding, Tally
+from .images import (
+    Source,
+    SourceError,
+    UInt8Image,
+    UInt8Mask,
+    read_alpha,
+    read_background,
+    read_foreground,
+    sha256,
+)
+from .index import ShardRecord
+from .manifest import ForegroundEntry
+from .shard import Shard, ShardError, current_versions, layout
+from .tiles import (
+    HTJ2K,
+    Corner,
+    TileDecoder,
+    TileError,
+    filters_of,
+    tile_corners,
+    tile_shape,
+    used_tiles,
+)
+from .trimap import background_band, sample_centers, transition_distance, transition_region
+from .work import fit_source
+
+UNKNOWN_RADIUS = 10  # of the trimap whose unknown fraction the report shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Check one shard of `folder`, as `record` says that it is.
+
+    entry: where its sources lie, where they are there. composites: which to look into; None for all.
+    hash_file: whether to compare the file's SHA-256. maps: whether to compute distance and centers again.
+    """
+
+    folder: Path
+    record: ShardRecord
+    entry: ForegroundEntry | None = None
+    composites: tuple[int, ...] | None = None
+    hash_file: bool = True
+    maps: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFacts:
+    """Small facts of a readable shard, for the checks of the whole set and for the report.
+
+    perceptual: None where the shared arrays are not looked at. alpha_histogram: (256,) pixels; unknown:
+    share of the pixels in a trimap of radius 10; enlarged: the factor of each background, 1 for none.
+    """
+
+    foreground: str
+    backgrounds: tuple[str, ...]
+    foreground_sha256: bytes
+    perceptual: PerceptualHash | None
+    height: int
+    width: int
+    alpha_histogram: NDArray[np.int64]
+    unknown: float
+    enlarged: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """What was found in one shard; `facts` is None where it cannot be read."""
+
+    folder: Path
+    record: ShardRecord
+    tally: Tally
+    facts: ShardFacts | None = None
+
+
+def check_shard(task: ShardTask) -> ShardReport:
+    """All checks of one shard. Whatever is wrong with it is a Finding, never an exception."""
+    tally = Tally()
+    subject = _Subject(task, tally)
+    check_file(subject)
+    facts = None
+    try:
+        with Shard(subject.path) as shard:
+            subject.shard = shard
+            if check_format(subject):
+                facts = _facts(subject)
+                check_maps(subject)
+                _check_composites(subject)
+    except ShardError as error:
+        subject.found("format", _without_path(error, subject.path))
+    return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
+
+
+@dataclass
+class _Subject:
+    """The shard under examination; decoded arrays are kept for the checks that share them."""
+
+    task: ShardTask
+    tally: Tally
+    shard: Shard = field(init=False)
+
+    @property
+    def path(self) -> Path:
+        return self.task.folder / self.task.record.file
+
+    def found(
+        self,
+        check: str,
+        what: str,
+        *,
+        composite: int | None = None,
+        expected: object = "",
+        found: object = "",
+    ) -> None:
+        self.tally.findings.append(
+            Finding(
+                check=check,
+                folder=str(self.task.folder),
+                shard=self.task.record.file,
+                composite=composite,
+                what=what,
+                expected=str(expected),
+                found=str(found),
+            )
+        )
+
+    @cached_property
+    def foreground(self) -> UInt8Image:
+        return self.shard.foreground()
+
+    @cached_property
+    def alpha(self) -> UInt8Mask:
+        return self.shard.alpha()
+
+    @cached_property
+    def distance(self) -> UInt8Mask:
+        return self.shard.distance()
+
+    @cached_property
+    def covered(self) -> NDArray[np.intp]:
+        """Flat positions where alpha > 0: elsewhere the composite is the background, by the rule."""
+        return np.flatnonzero(self.alpha)
+
+    @cached_property
+    def kept(self) -> list[Corner]:
+        """The tiles of a background that must be there."""
+        return used_tiles(background_band(self.alpha, self.distance, self.shard.header.background_radius))
+
+    @cached_property
+    def covered_parts(self) -> tuple[UInt8Image, UInt8Mask]:
+        """Foreground (1, m, 3) and alpha (1, m) at the covered positions."""
+        return _gather(self.foreground, self.covered), self.alpha.ravel()[self.covered][None]
+
+
+def check_file(subject: _Subject) -> None:
+    """Size and SHA-256 of the file against the index."""
+    record, path = subject.task.record, subject.path
+    subject.tally.tried["files"] += 1
+    if path.stat().st_size != record.bytes:
+        subject.found("files", "the file's size is wrong", expected=record.bytes, found=path.stat().st_size)
+    elif subject.task.hash_file and (found := file_sha256(path)) != record.sha256:
+        subject.found("files", "the file's SHA-256 is wrong", expected=record.sha256, found=found)
+
+
+def check_format(subject: _Subject) -> bool:
+    """Header, datasets, shapes, types, and the presence of every tile. Whether pixels can be looked at."""
+    subject.tally.tried["format"] += 1
+    before = len(subject.tally.findings)
+    record, header, datasets = subject.task.record, subject.shard.header, subject.shard.datasets
+    there = (header.index, header.foreground, len(header.backgrounds))
+    if there != (record.index, record.foreground, record.composites):
+        listed = (record.index, record.foreground, record.composites)
+        subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
+    for name, (shape, kind) in layout(record.composites, record.height, record.width).items():
+        if name not in datasets:
+            subject.found("format", f"dataset {name} is missing")
+        elif not _fits(datasets[name], shape, kind):
+            found = (datasets[name].shape, datasets[name].dtype.str)
+            subject.found(
+                "format", f"dataset {name} is of another shape", expected=(shape, kind), found=found
+            )
+    if len(subject.tally.findings) == before:
+        _check_tiles(subject)
+    return len(subject.tally.findings) == before
+
+
+def _fits(data: h5py.Dataset, shape: tuple[int | None, ...], kind: str) -> bool:
+    sides = len(data.shape) == len(shape) and all(
+        b in (None, a) for a, b in zip(data.shape, shape, strict=True)
+    )
+    return sides and data.dtype.str.lstrip("<|").startswith(kind)
+
+
+def _check_tiles(subject: _Subject) -> None:
+    """As many tiles as there must be: an unwritten one would read as zeros."""
+    record = subject.task.record
+    for name, corners in (
+        ("composite", tile_corners(record.height, record.width)),
+        ("background", subject.kept),
+    ):
+        stack = subject.shard.datasets[name]
+        expected, there = record.composites * len(corners), stack.id.get_num_chunks()
+        if filters_of(stack) != [HTJ2K] or stack.chunks != (1, *tile_shape(record.height, record.width), 3):
+            subject.found("format", f"dataset {name} is not cut into HTJ2K tiles", found=stack.chunks)
+        elif there != expected:
+            subject.found("format", f"tiles of {name} are missing", expected=expected, found=there)
+
+
+def check_maps(subject: _Subject) -> None:
+    """The shared arrays: foreground and alpha against their digests, distance and centers computed again."""
+    if not subject.task.maps:
+        return
+    subject.tally.tried["maps"] += 1
+    digests = subject.shard.source_digests
+    for name, pixels in (("foreground", subject.foreground), ("alpha", subject.alpha)):
+        if sha256(pixels) != digests[name][1].tobytes():
+            subject.found("maps", f"{name} does not have the digest that was written with it")
+    region = transition_region(subject.alpha)
+    if not np.array_equal(subject.distance, transition_distance(region)):
+        subject.found("maps", "distance is not the distance to the alpha's transition region")
+    if not np.array_equal(subject.shard.centers, sample_centers(region, subject.shard.header.index)):
+        subject.found("maps", "centers are not the sample of the alpha's transition region")
+
+
+def _check_composites(subject: _Subject) -> None:
+    shard, task = subject.shard, subject.task
+    chosen = range(len(shard)) if task.composites is None else task.composites
+    digests, sources = shard.digests, _Sources(subject)
+    read_composite = TileDecoder(shard.datasets["composite"])
+    read_background = TileDecoder(shard.datasets["background"], subject.kept)
+    for i in chosen:
+        subject.tally.tried["pixels"] += 1
+        try:
+            layer, background = read_composite(i), read_background(i)
+        except TileError as error:
+            subject.found("pixels", f"it cannot be decoded: {error}", composite=i)
+            continue
+        if check_pixels(subject, i, layer, background, digests[i]):
+            check_composition(subject, i, layer, background)
+            sources.check(i, layer)
+
+
+def check_pixels(
+    subject: _Subject, i: int, layer: UInt8Image, background: UInt8Image, digests: NDArray[np.uint8]
+) -> bool:
+    """Decoded composite and background against the digests that were taken when they were composed."""
+    good = True
+    for name, pixels, digest in (("composite", layer, digests[0]), ("background", background, digests[1])):
+        if sha256(pixels) != digest.tobytes():
+            subject.found(
+                "pixels", f"the decoded {name} does not have the digest written with it", composite=i
+            )
+            good = False
+    return good
+
+
+def check_composition(subject: _Subject, i: int, layer: UInt8Image, background: UInt8Image) -> None:
+    """The composite against the rule, from the shard's own foreground, alpha and background, bit for bit.
+
+    Where alpha is 0 the composite is the background by definition; deep inside, where no background is
+    kept, the rule gives the foreground.
+    """
+    subject.tally.tried["composition"] += 1
+    foreground, alpha = subject.covered_parts
+    expected = composite(foreground, alpha, _gather(background, subject.covered))
+    wrong = int((expected != _gather(layer, subject.covered)).any(axis=2).sum())
+    if wrong:
+        subject.found("composition", f"{wrong:,} pixels are not the official composition", composite=i)
+
+
+@dataclass
+class _Sources:
+    """The source files of a shard, where they are there: decoded again, composed again."""
+
+    subject: _Subject
+
+    @cached_property
+    def matte(self) -> tuple[UInt8Image, UInt8Mask] | None:
+        """Foreground and alpha from their files; None where a file is not what the shard was built from."""
+        entry, digests = self.subject.task.entry, self.subject.shard.source_digests
+        if entry is None:
+            return None
+        foreground = self._decode(read_foreground, entry.foreground, digests["foreground"], None)
+        alpha = self._decode(read_alpha, entry.alpha, digests["alpha"], None)
+        return None if foreground is None or alpha is None else (foreground.pixels, alpha.pixels)
+
+    @cached_property
+    def background_digests(self) -> NDArray[np.uint8]:
+        return self.subject.shard.source_digests["background"]
+
+    def check(self, i: int, layer: UInt8Image) -> None:
+        """Composite `i` against the official composition of its source files, bit for bit."""
+        entry, matte = self.subject.task.entry, self.matte
+        if entry is None:
+            return
+        background = self._decode(read_background, entry.backgrounds[i], self.background_digests[i], i)
+        if background is None or matte is None:
+            return
+        expected = composite(*matte, fit_source(background, *matte[1].shape))
+        wrong = int((expected != layer).any(axis=2).sum())
+        if wrong:
+            what = f"{wrong:,} pixels are not the composition of the sources"
+            self.subject.found("composition", what, composite=i)
+
+    def _decode(
+        self, read: Callable[[Path], Source], path: Path, digests: NDArray[np.uint8], i: int | None
+    ) -> Source | None:
+        """The decoded file, if it is byte for byte and pixel for pixel what the shard was built from."""
+        tally = self.subject.tally
+        tally.tried["source"] += 1
+        try:
+            source = read(path)
+        except SourceError as error:
+            self.subject.found("source", str(error), composite=i)
+            return None
+        same_file, same_pixels = (source.digests == digests).all(axis=1)
+        if not same_file:
+            pixels = "its pixels are the same" if same_pixels else "its pixels too"
+            self.subject.found("source", f"{path} has changed since the build, {pixels}", composite=i)
+            return None
+        tally.tried["decoder"] += 1
+        if not same_pixels:
+            what = f"{path} is the same file, but decodes to other pixels than when the shard was built"
+            versions = self.subject.shard.versions, current_versions()
+            self.subject.found("decoder", what, composite=i, expected=versions[0], found=versions[1])
+            return None
+        return source
+
+
+def _facts(subject: _Subject) -> ShardFacts:
+    shard, alpha = subject.shard, subject.alpha
+    height, width = alpha.shape
+    sizes = shard.background_sizes.astype(float)
+    enlarged = np.maximum(1, np.maximum(width / sizes[:, 1], height / sizes[:, 0]))
+    return ShardFacts(
+        foreground=shard.header.foreground,
+        backgrounds=shard.header.backgrounds,
+        foreground_sha256=shard.source_digests["foreground"][1].tobytes(),
+        perceptual=perceptual_hash(subject.foreground, alpha) if subject.task.maps else None,
+        height=height,
+        width=width,
+        alpha_histogram=np.bincount(alpha.ravel(), minlength=256),
+        unknown=float((subject.distance <= UNKNOWN_RADIUS).mean()),
+        enlarged=tuple(enlarged.tolist()),
+    )
+
+
+def _gather(pixels: UInt8Image, positions: NDArray[np.intp]) -> UInt8Image:
+    """(h, w, 3) at m flat positions, as one row: (1, m, 3)."""
+    return pixels.reshape(-1, 3).take(positions, axis=0)[None]
+
+
+def _without_path(error: ShardError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")

@@ -1,0 +1,52 @@
+"""What a verification finds, and how much it tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+# In the order in which they are told. `source` and `decoder` are no fault of the shard: repairing it
+# would make another data set of it.
+CHECKS = ("files", "format", "pixels", "composition", "maps", "source", "decoder", "set", "duplicates")
+REPAIRABLE = frozenset(("files", "format", "pixels", "composition", "maps"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be.
+
+    folder, shard: where (the shard's file name; empty for a finding about the set). composite: its number
+    in the shard, or None for the whole shard. what: the finding in words; expected and found: the two
+    values that should agree.
+    """
+
+    check: str
+    folder: str
+    shard: str = ""
+    composite: int | None = None
+    what: str
+    expected: str = ""
+    found: str = ""
+
+    def __str__(self) -> str:
+        where = "/".join(filter(None, (self.folder, self.shard)))
+        number = "" if self.composite is None else f" composite {self.composite}"
+        values = f" (expected {self.expected}, found {self.found})" if self.expected or self.found else ""
+        return f"{self.check}: {where}{number}: {self.what}{values}"
+
+
+@dataclass
+class Tally:
+    """Findings, and how many things each check tried."""
+
+    findings: list[Finding] = field(default_factory=list)
+    tried: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Take over what another tally holds."""
+        self.findings += other.findings
+        self.tried += other.tried
+
+    def failed(self, check: str) -> int:
+        """How many findings a check has."""
+        return sum(finding.check == check for finding in self.findings)
