@@ -145,7 +145,7 @@ def verify_command(
     from .composer.verify import Scope, verify_composites
     from .progress import BuildBar, VerifyBar
 
-    scope = Scope(sources=sources, quick=quick, sample=_share(sample), seed=seed)
+    scope = Scope(sources=sources, quick=quick, sample=_share(sample, "--sample"), seed=seed)
     engine = LocalProcesses(workers=jobs or core_count())
     with VerifyBar() as bar:
         verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
@@ -160,16 +160,90 @@ def verify_command(
     return 1 if left else 0
 
 
-def _share(text: str) -> float:
+def _share(text: str, option: str) -> float:
     try:
         share = float(text.removesuffix("%")) / 100
     except ValueError:
-        share = 0
-    if not 0 < share <= 1:
-        raise click.BadParameter(
-            f"{text} is no share: give a percentage over 0 up to 100, as in 1%", param_hint="--sample"
-        )
+        share = -1
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{text} is not a percentage from 0 to 100", param_hint=option)
     return share
+
+
+@cli.command("export-images")
+@click.argument("shards", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@as_json
+def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> None:
+    r"""Write a folder of shards as the PNG folders that other trainers read.
+
+    merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
+    annotations.json for mmagic's AdobeComp1kDataset. An export that was interrupted goes on.
+
+    \b
+    Example:
+      dimtool export-images shards/test composition-1k/test
+    """
+    from .composer.engine import LocalProcesses, core_count
+    from .composer.export import export_images
+    from .composer.summary import export_text
+    from .progress import ExportBar
+
+    engine = LocalProcesses(workers=jobs or core_count())
+    with ExportBar() as bar:
+        summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
+    _print(as_json, asdict(summary), export_text(summary))
+
+
+@cli.command("make-lists")
+@click.option("--fg-dir", type=FOLDER, default="fg", show_default=True, help="Foreground images.")
+@click.option(
+    "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
+)
+@click.option("--bg-dir", type=FOLDER, default="bg", show_default=True, help="Background images.")
+@click.option("--out", type=FOLDER, default=".", show_default=True, help="Where the lists go.")
+@click.option(
+    "--per-fg", type=click.IntRange(min=1), default=100, show_default=True, help="Training backgrounds each."
+)
+@click.option(
+    "--val",
+    "validation",
+    default="0%",
+    show_default=True,
+    metavar="P%",
+    help="Share of the foregrounds held out.",
+)
+@click.option(
+    "--val-per-fg",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Validation backgrounds each.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lists.")
+@as_json
+def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **options: Any) -> None:
+    r"""Write the list files for folders of your own, with a validation split by foreground.
+
+    Backgrounds are drawn without repetition; a foreground is in one split only. Foregrounds without a matte
+    are left out, and named.
+
+    \b
+    Example:
+      dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
+      dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
+    """
+    from .composer.make_lists import ListsPlan, make_lists
+    from .composer.summary import lists_text
+
+    made = make_lists(
+        ListsPlan(validation=_share(validation, "--val"), validation_per_fg=val_per_fg, **options)
+    )
+    _print(as_json, asdict(made), lists_text(made))
 
 
 @cli.command("make-demo")

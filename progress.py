@@ -11,6 +11,7 @@ from typing import NoReturn, Self
 from tqdm import tqdm
 
 from .composer.check_shard import ShardReport
+from .composer.export import Exported
 from .composer.index import ShardRecord
 from .composer.manifest import Failure
 from .text import count, size
@@ -77,6 +78,18 @@ class BuildBar(Bar):
         else:
             self._bytes += outcome.bytes
             self.advance(outcome.composites, size(self._bytes))
+
+
+class ExportBar(Bar):
+    """An export's progress."""
+
+    def planned(self, composites: int) -> None:
+        """Start the bar."""
+        self.start(composites)
+
+    def exported(self, done: Exported) -> None:
+        """Move the bar."""
+        self.advance(done.composites)
 
 
 class VerifyBar(Bar):

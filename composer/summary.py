@@ -10,7 +10,9 @@ from ..manifests.presets import explain_count
 from ..text import count, duration, size, table
 from .build import FAILURES_NAME, Summary
 from .estimate import Estimate
+from .export import ExportSummary
 from .findings import CHECKS
+from .make_lists import ListsMade
 from .manifest import Failure, Manifest
 from .repair import Repair
 from .verify import Verification
@@ -67,6 +69,21 @@ def repair_text(repair: Repair) -> str:
     lines = [f"built anew: {path}" for path in repair.rebuilt] + [str(finding) for finding in repair.findings]
     verdict = f"{count(len(repair.findings), 'finding')} left" if repair.findings else "no finding left"
     return "\n".join([*lines, f"{count(len(repair.rebuilt), 'shard')} built anew and verified: {verdict}"])
+
+
+def export_text(summary: ExportSummary) -> str:
+    """What was written, and what was there."""
+    return (
+        f"{summary.out}: {count(summary.composites, 'composite')}, {count(summary.written, 'picture')} "
+        f"written, {summary.kept:,} there from before"
+    )
+
+
+def lists_text(made: ListsMade) -> str:
+    """The lists with their lengths, and what was left out."""
+    lines = [f"left out: {reason}" for reason in made.left_out]
+    lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
+    return "\n".join(lines)
 
 
 def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:
