@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,12 +16,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .errors import DimtoolError
+from .model.commands import train_command
 from .version import __version__
 
 # Only click is imported here: `dimtool --help` must answer at once. Each command imports what it calls.
 if TYPE_CHECKING:
     from .composer.manifest import Manifest
+    from .composer.verify import Verification
 
+NUMBER = click.IntRange(min=0)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
@@ -31,14 +36,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="dimtool")
 def cli() -> None:
-    r"""Build the Deep Image Matting data set, exactly, and train the model on it.
+    """Build the Deep Image Matting data set, exactly, and train the model on it.
 
     \b
     Start with:
       dimtool make-demo demo                                 a small data set to try things on
       dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
       dimtool inspect shards/train
-    """
+    """  # noqa: D301 -- click wants the character
 
 
 @cli.command("build-dataset")
@@ -61,7 +66,7 @@ def cli() -> None:
 def build_dataset_command(
     *, out: Path | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
 ) -> int:
-    r"""Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
+    """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
 
     Nothing is built twice: after an interruption, or when sources that were missing are there, the same
     command goes on with what is left.
@@ -70,7 +75,7 @@ def build_dataset_command(
     Example:
       dimtool build-dataset --fg-list train_fg.txt
     where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer.build import build_dataset
     from .composer.engine import LocalProcesses, core_count
     from .composer.manifest import Lists, read_manifest
@@ -116,6 +121,7 @@ def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
 @click.option(
     "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
 )
+@click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
 @as_json
 def verify_command(
     *,
@@ -126,31 +132,35 @@ def verify_command(
     seed: int,
     jobs: int | None,
     repair: bool,
+    report: Path | None,
     as_json: bool,
 ) -> int:
-    r"""Prove that shards are whole and right: files, format, every pixel, the set.
+    """Prove that shards are whole and right: files, format, every pixel, the set.
 
     DIR is a folder of shards, or one that holds such folders; without any, all of shards/. Where the source
     images are still there, each composite is composed again from them and compared bit for bit.
 
     \b
     Examples:
-      dimtool verify-composites
+      dimtool verify-composites --report report
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer.engine import LocalProcesses, core_count
     from .composer.repair import repair_shards
     from .composer.summary import repair_text, verification_text
     from .composer.verify import Scope, verify_composites
     from .progress import BuildBar, VerifyBar
 
+    write_report = _report_writer(report)
     scope = Scope(sources=sources, quick=quick, sample=_share(sample, "--sample"), seed=seed)
     engine = LocalProcesses(workers=jobs or core_count())
     with VerifyBar() as bar:
         verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
         bar.notes(verification.notes)
     values, text, left = verification.values(), verification_text(verification), len(verification.findings)
+    values["report"] = write_report(verification)
+    text += f"\nreport: {values['report']}" if report else ""
     if repair and left:
         with BuildBar(Path()) as build_bar:
             outcome = repair_shards(verification, engine=engine, reporter=build_bar)
@@ -158,6 +168,19 @@ def verify_command(
         text += "\n" + repair_text(outcome)
     _print(as_json, values, text)
     return 1 if left else 0
+
+
+def _report_writer(folder: Path | None) -> Callable[[Verification], str | None]:
+    """What writes the report. A folder that cannot take it is refused now, not when all is verified."""
+    if folder is None:
+        return lambda verification: None
+    from .composer.report import check_report_folder, write_report
+
+    check_report_folder(folder)
+    return lambda verification: str(write_report(verification, folder))
+
+
+cli.add_command(train_command)
 
 
 def _share(text: str, option: str) -> float:
@@ -179,7 +202,7 @@ def _share(text: str, option: str) -> float:
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @as_json
 def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> None:
-    r"""Write a folder of shards as the PNG folders that other trainers read.
+    """Write a folder of shards as the PNG folders that other trainers read.
 
     merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
     annotations.json for mmagic's AdobeComp1kDataset. An export that was interrupted goes on.
@@ -187,7 +210,7 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
     \b
     Example:
       dimtool export-images shards/test composition-1k/test
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer.engine import LocalProcesses, core_count
     from .composer.export import export_images
     from .composer.summary import export_text
@@ -227,7 +250,7 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lists.")
 @as_json
 def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **options: Any) -> None:
-    r"""Write the list files for folders of your own, with a validation split by foreground.
+    """Write the list files for folders of your own, with a validation split by foreground.
 
     Backgrounds are drawn without repetition; a foreground is in one split only. Foregrounds without a matte
     are left out, and named.
@@ -236,7 +259,7 @@ def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **opt
     Example:
       dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
       dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer.make_lists import ListsPlan, make_lists
     from .composer.summary import lists_text
 
@@ -254,7 +277,7 @@ def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **opt
 )
 @as_json
 def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> None:
-    r"""Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
+    """Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
 
     Hair, lace, smoke, glass, motion blur and foliage, over photographic-looking backgrounds smaller and
     larger than they are. It lies in FOLDER as a real one would: fg/, alpha/, bg/ and four lists.
@@ -262,34 +285,38 @@ def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> N
     \b
     Example:
       dimtool make-demo demo
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer.demo import make_demo
+    from .progress import Bar
 
-    demo = make_demo(folder, seed=seed, size=size)
+    with Bar() as bar:
+        demo = make_demo(folder, seed=seed, size=size, progress=bar.of_pictures)
     _print(as_json, asdict(demo), str(demo))
 
 
 @cli.command("inspect")
 @click.argument("path", type=EXISTING, metavar="SHARD|DIR")
-@click.option("--image", "number", type=int, metavar="I", help="Write composite I, from 0, as a picture.")
+@click.option("--image", "number", type=NUMBER, metavar="I", help="Write composite I, from 0, as a picture.")
 @click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")
 @click.option("--sheet", type=FILE, help="Write a contact sheet of a folder of shards.")
 @as_json
 def inspect_command(
     *, path: Path, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
-    r"""Show what is in a shard or in a folder of shards, or write pictures of it.
+    """Show what is in a shard or in a folder of shards, or write pictures of it.
 
     \b
     Examples:
       dimtool inspect shards/train
       dimtool inspect shards/train/0003-cat.h5 --image 7 --out cat_7.png
       dimtool inspect shards/train --sheet sheet.png
-    """
+    """  # noqa: D301 -- click wants the character
     from .composer import describe, gallery
 
     if out and number is None:
         raise click.UsageError("--out says where --image goes: give both")
+    if sheet and number is not None:
+        raise click.UsageError("--image and --sheet are two pictures: ask for one at a time")
     if number is not None:
         written = gallery.write_composite(path, number, out)
         _print(as_json, {"picture": written}, f"wrote {written}")
@@ -349,4 +376,13 @@ def _fail(line: str, code: int) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    sys.unraisablehook = _interrupt_again
     sys.exit(run())
+
+
+def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Where Python drops exceptions (a weak reference's callback), it would drop Ctrl-C: send it again."""
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, signal.raise_signal, [signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(dropped)

@@ -32,15 +32,27 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def start(self, total: int, done: int = 0) -> None:
-        """Show the bar."""
-        self._bar = tqdm(total=total, initial=done, unit=" composites", file=sys.stderr, smoothing=0.1)
+    def start(
+        self, total: int, done: int = 0, *, unit: str = " composites", description: str | None = None
+    ) -> None:
+        """Show the bar; one from before stays as it is."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = tqdm(
+            total=total, initial=done, unit=unit, desc=description, file=sys.stderr, smoothing=0.1
+        )
 
     def advance(self, composites: int, postfix: str = "") -> None:
         """Move the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(postfix, refresh=False)
             self._bar.update(composites)
+
+    def of_pictures(self, done: int, total: int) -> None:
+        """Move a bar of pictures, started by the first call."""
+        if self._bar is None:
+            self.start(total, unit=" pictures")
+        self.advance(1)
 
     def note(self, text: str) -> None:
         """A line above the bar."""
@@ -105,3 +117,16 @@ class VerifyBar(Bar):
         self._findings += len(report.tally.findings)
         found = count(self._findings, "finding") if self._findings else ""
         self.advance(report.tally.tried["pixels"], found)
+
+
+class TrainBar(Bar):
+    """A training's progress: loss, crops/s, share of the time spent waiting for data, time left."""
+
+    def stage(self, stage: int, steps: int, done: int) -> None:
+        """Start a stage's bar."""
+        self.start(steps, done, unit=" steps", description=f"stage {stage}")
+
+    def step(self, steps: int, values: dict[str, float]) -> None:
+        """Move it."""
+        text = f"loss {values['loss']:.4f}, {values['crops_per_second']:.1f} crops/s"
+        self.advance(steps, f"{text}, waiting {values['waiting']:.0%}")

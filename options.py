@@ -1,0 +1,59 @@
+"""What the commands share: option types, and how a result is printed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, exists=True)
+EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+
+
+def print_result(as_json: bool, values: dict[str, Any], text: str) -> None:
+    """A command's result on standard output: for programs, or for people."""
+    click.echo(json.dumps(values, default=_plain, ensure_ascii=False) if as_json else text)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+class Share(click.ParamType):
+    """A percentage, `5%` or `5`, as a share from 0 to 1."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See click."""
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value} is not a percentage from 0 to 100", param, ctx)
+        return share
+
+
+class Numbers(click.ParamType):
+    """Whole numbers with commas between them: `320,480,640`."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """See click."""
+        if isinstance(value, list | tuple):
+            return tuple(value)
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value} is not a list of whole numbers, as in 320,480,640", param, ctx)
