@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .errors import DimtoolError
-from .model.commands import train_command
+from .model.commands import evaluate_command, train_command
 from .version import __version__
 
 # Only click is imported here: `dimtool --help` must answer at once. Each command imports what it calls.
@@ -43,7 +43,7 @@ def cli() -> None:
       dimtool make-demo demo                                 a small data set to try things on
       dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
       dimtool inspect shards/train
-    """  # noqa: D301 -- click wants the character
+    """
 
 
 @cli.command("build-dataset")
@@ -75,7 +75,7 @@ def build_dataset_command(
     Example:
       dimtool build-dataset --fg-list train_fg.txt
     where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer.build import build_dataset
     from .composer.engine import LocalProcesses, core_count
     from .composer.manifest import Lists, read_manifest
@@ -145,7 +145,7 @@ def verify_command(
       dimtool verify-composites --report report
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer.engine import LocalProcesses, core_count
     from .composer.repair import repair_shards
     from .composer.summary import repair_text, verification_text
@@ -181,6 +181,7 @@ def _report_writer(folder: Path | None) -> Callable[[Verification], str | None]:
 
 
 cli.add_command(train_command)
+cli.add_command(evaluate_command)
 
 
 def _share(text: str, option: str) -> float:
@@ -210,7 +211,7 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
     \b
     Example:
       dimtool export-images shards/test composition-1k/test
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer.engine import LocalProcesses, core_count
     from .composer.export import export_images
     from .composer.summary import export_text
@@ -259,7 +260,7 @@ def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **opt
     Example:
       dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
       dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer.make_lists import ListsPlan, make_lists
     from .composer.summary import lists_text
 
@@ -285,7 +286,7 @@ def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> N
     \b
     Example:
       dimtool make-demo demo
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer.demo import make_demo
     from .progress import Bar
 
@@ -310,7 +311,7 @@ def inspect_command(
       dimtool inspect shards/train
       dimtool inspect shards/train/0003-cat.h5 --image 7 --out cat_7.png
       dimtool inspect shards/train --sheet sheet.png
-    """  # noqa: D301 -- click wants the character
+    """
     from .composer import describe, gallery
 
     if out and number is None:
@@ -383,6 +384,6 @@ def main() -> NoReturn:
 def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
     """Where Python drops exceptions (a weak reference's callback), it would drop Ctrl-C: send it again."""
     if dropped.exc_type is KeyboardInterrupt:
-        threading.Timer(0.01, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
     else:
         sys.__unraisablehook__(dropped)

@@ -26,7 +26,7 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-class Share(click.ParamType):
+class Share(click.ParamType[float]):
     """A percentage, `5%` or `5`, as a share from 0 to 1."""
 
     name = "percentage"
@@ -42,7 +42,7 @@ class Share(click.ParamType):
         return share
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers with commas between them: `320,480,640`."""
 
     name = "numbers"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from tqdm import tqdm
 
@@ -15,6 +15,9 @@ from .composer.export import Exported
 from .composer.index import ShardRecord
 from .composer.manifest import Failure
 from .text import count, size
+
+if TYPE_CHECKING:
+    from .model.evaluation import ImageScores  # which imports torch
 
 
 class Bar:
@@ -130,3 +133,15 @@ class TrainBar(Bar):
         """Move it."""
         text = f"loss {values['loss']:.4f}, {values['crops_per_second']:.1f} crops/s"
         self.advance(steps, f"{text}, waiting {values['waiting']:.0%}")
+
+
+class EvaluateBar(Bar):
+    """An evaluation's progress."""
+
+    def planned(self, images: int) -> None:
+        """Start the bar."""
+        self.start(images, unit=" images")
+
+    def scored(self, image: ImageScores) -> None:
+        """Move the bar."""
+        self.advance(1)

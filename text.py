@@ -10,7 +10,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 def size(count: float) -> str:
     """Bytes with a decimal unit: `63.1 GB`."""
     for unit in _UNITS:
-        if abs(count) < 1000 or unit == _UNITS[-1]:
+        if abs(round(count, 1)) < 1000 or unit == _UNITS[-1]:
             break
         count /= 1000
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -18,7 +18,7 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """`12.3 s` under a minute, then `1:02` and `2:03:04`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

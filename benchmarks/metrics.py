@@ -21,9 +21,10 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from dimtool.model import metrics
 from PIL import Image
 from scipy import ndimage
+
+from dimtool.model import metrics
 
 UInt8Mask = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

@@ -22,12 +22,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from dimtool.model.losses import alpha_loss, encoder_decoder_loss, unknown_region
-from dimtool.model.network import DeepImageMatting, ModelConfig, Prediction
-from dimtool.model.vgg16 import load_vgg16
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
+from dimtool.model.losses import alpha_loss, encoder_decoder_loss, unknown_region
+from dimtool.model.network import DeepImageMatting, ModelConfig, Prediction
+from dimtool.model.vgg16 import load_vgg16
 
 Batch = dict[str, Tensor]
 Times = dict[object, list[float]]

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -118,7 +118,7 @@ def _finish(
     path = folder / FAILURES_NAME
     if failures:
         ordered = sorted(failures, key=lambda failure: failure.index)
-        write_text(path, "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in ordered))
+        write_text(path, "".join(_failure_line(each) for each in ordered))
     else:
         path.unlink(missing_ok=True)
     index = Index(
@@ -130,3 +130,8 @@ def _finish(
     )
     write_index(folder, index)
     return index
+
+
+def _failure_line(failure: Failure) -> str:
+    values = {"index": failure.index, "foreground": failure.foreground, "errors": failure.errors}
+    return json.dumps(values, ensure_ascii=False) + "\n"

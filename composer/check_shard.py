@@ -102,7 +102,7 @@ def check_shard(task: ShardTask) -> ShardReport:
                 facts = _facts(subject)
                 check_maps(subject)
                 _check_composites(subject)
-    except ShardError as error:
+    except (ShardError, RuntimeError) as error:  # HDF5 has both for damage to its own structures
         subject.found("format", _without_path(error, subject.path))
     return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
 
@@ -153,19 +153,29 @@ class _Subject:
         return self.shard.distance()
 
     @cached_property
-    def covered(self) -> NDArray[np.intp]:
-        """Flat positions where alpha > 0: elsewhere the composite is the background, by the rule."""
-        return np.flatnonzero(self.alpha)
+    def band(self) -> NDArray[np.bool_]:
+        """Where backgrounds are kept, (h, w)."""
+        return background_band(self.alpha, self.distance, self.shard.header.background_radius)
 
     @cached_property
     def kept(self) -> list[Corner]:
         """The tiles of a background that must be there."""
-        return used_tiles(background_band(self.alpha, self.distance, self.shard.header.background_radius))
+        return used_tiles(self.band)
 
     @cached_property
-    def covered_parts(self) -> tuple[UInt8Image, UInt8Mask]:
-        """Foreground (1, m, 3) and alpha (1, m) at the covered positions."""
-        return _gather(self.foreground, self.covered), self.alpha.ravel()[self.covered][None]
+    def opaque(self) -> NDArray[np.bool_]:
+        """Where alpha is 255, for each channel, (h, w, 3)."""
+        return np.repeat(self.alpha == 255, 3).reshape(*self.alpha.shape, 3)
+
+    @cached_property
+    def between(self) -> NDArray[np.intp]:
+        """Flat positions where 0 < alpha < 255."""
+        return np.flatnonzero((self.alpha > 0) & (self.alpha < 255))
+
+    @cached_property
+    def blended_parts(self) -> tuple[UInt8Image, UInt8Mask]:
+        """Foreground (1, m, 3) and alpha (1, m) at the positions between."""
+        return _gather(self.foreground, self.between), self.alpha.ravel()[self.between][None]
 
 
 def check_file(subject: _Subject) -> None:
@@ -188,22 +198,21 @@ def check_format(subject: _Subject) -> bool:
         listed = (record.index, record.foreground, record.composites)
         subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
     for name, (shape, kind) in layout(record.composites, record.height, record.width).items():
-        if name not in datasets:
+        data = datasets.get(name)
+        if not isinstance(data, h5py.Dataset):
             subject.found("format", f"dataset {name} is missing")
-        elif not _fits(datasets[name], shape, kind):
-            found = (datasets[name].shape, datasets[name].dtype.str)
-            subject.found(
-                "format", f"dataset {name} is of another shape", expected=(shape, kind), found=found
-            )
+        elif not _fits(data, shape, kind):
+            found = (data.shape, data.dtype.str)
+            what = f"dataset {name} is of another shape or type"
+            subject.found("format", what, expected=(shape, kind), found=found)
     if len(subject.tally.findings) == before:
         _check_tiles(subject)
     return len(subject.tally.findings) == before
 
 
 def _fits(data: h5py.Dataset, shape: tuple[int | None, ...], kind: str) -> bool:
-    sides = len(data.shape) == len(shape) and all(
-        b in (None, a) for a, b in zip(data.shape, shape, strict=True)
-    )
+    found = data.shape or ()
+    sides = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
     return sides and data.dtype.str.lstrip("<|").startswith(kind)
 
 
@@ -214,12 +223,11 @@ def _check_tiles(subject: _Subject) -> None:
         ("composite", tile_corners(record.height, record.width)),
         ("background", subject.kept),
     ):
-        stack = subject.shard.datasets[name]
-        expected, there = record.composites * len(corners), stack.id.get_num_chunks()
+        stack, expected = subject.shard.datasets[name], record.composites * len(corners)
         if filters_of(stack) != [HTJ2K] or stack.chunks != (1, *tile_shape(record.height, record.width), 3):
             subject.found("format", f"dataset {name} is not cut into HTJ2K tiles", found=stack.chunks)
-        elif there != expected:
-            subject.found("format", f"tiles of {name} are missing", expected=expected, found=there)
+        elif (there := stack.id.get_num_chunks()) != expected:
+            subject.found("format", f"{name} has another number of tiles", expected=expected, found=there)
 
 
 def check_maps(subject: _Subject) -> None:
@@ -253,7 +261,7 @@ def _check_composites(subject: _Subject) -> None:
             continue
         if check_pixels(subject, i, layer, background, digests[i]):
             check_composition(subject, i, layer, background)
-            sources.check(i, layer)
+            sources.check(i, layer, background)
 
 
 def check_pixels(
@@ -273,13 +281,13 @@ def check_pixels(
 def check_composition(subject: _Subject, i: int, layer: UInt8Image, background: UInt8Image) -> None:
     """The composite against the rule, from the shard's own foreground, alpha and background, bit for bit.
 
-    Where alpha is 0 the composite is the background by definition; deep inside, where no background is
-    kept, the rule gives the foreground.
+    Where alpha is 0 the composite is the background by definition; where it is 255 the rule gives the
+    foreground, whether or not a background is kept.
     """
     subject.tally.tried["composition"] += 1
-    foreground, alpha = subject.covered_parts
-    expected = composite(foreground, alpha, _gather(background, subject.covered))
-    wrong = int((expected != _gather(layer, subject.covered)).any(axis=2).sum())
+    blended = composite(*subject.blended_parts, _gather(background, subject.between))
+    wrong = _wrong_pixels(blended != _gather(layer, subject.between))
+    wrong += _wrong_pixels((subject.foreground != layer) & subject.opaque)
     if wrong:
         subject.found("composition", f"{wrong:,} pixels are not the official composition", composite=i)
 
@@ -304,18 +312,20 @@ class _Sources:
     def background_digests(self) -> NDArray[np.uint8]:
         return self.subject.shard.source_digests["background"]
 
-    def check(self, i: int, layer: UInt8Image) -> None:
-        """Composite `i` against the official composition of its source files, bit for bit."""
+    def check(self, i: int, layer: UInt8Image, stored: UInt8Image) -> None:
+        """Composite `i` and its stored background against those of the source files, bit for bit."""
         entry, matte = self.subject.task.entry, self.matte
         if entry is None:
             return
         background = self._decode(read_background, entry.backgrounds[i], self.background_digests[i], i)
         if background is None or matte is None:
             return
-        expected = composite(*matte, fit_source(background, *matte[1].shape))
-        wrong = int((expected != layer).any(axis=2).sum())
-        if wrong:
+        fitted = fit_source(background, *matte[1].shape)
+        if wrong := _wrong_pixels(composite(*matte, fitted) != layer):
             what = f"{wrong:,} pixels are not the composition of the sources"
+            self.subject.found("composition", what, composite=i)
+        if wrong := _wrong_pixels(fitted * self.subject.band[..., None] != stored):
+            what = f"{wrong:,} pixels of its background are not those of the source"
             self.subject.found("composition", what, composite=i)
 
     def _decode(
@@ -366,5 +376,11 @@ def _gather(pixels: UInt8Image, positions: NDArray[np.intp]) -> UInt8Image:
     return pixels.reshape(-1, 3).take(positions, axis=0)[None]
 
 
-def _without_path(error: ShardError, path: Path) -> str:
+def _wrong_pixels(wrong: NDArray[np.bool_]) -> int:
+    """How many pixels, in the last dimension, hold a wrong value."""
+    # Looking for any at all is ten times as fast as counting them, and nearly always enough.
+    return int(wrong.any(axis=-1).sum()) if wrong.any() else 0
+
+
+def _without_path(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")

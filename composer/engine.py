@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ..errors import DimtoolError
@@ -49,7 +53,6 @@ class LocalProcesses:
         if self.workers == 1 or len(jobs) <= 1:
             yield from map(function, jobs)
             return
-        work = joblib.delayed(_Guarded(function, os.getpid()))
         parallel = joblib.Parallel(
             n_jobs=min(self.workers, len(jobs)),
             backend="loky",
@@ -57,39 +60,54 @@ class LocalProcesses:
             batch_size=1,
             # A job takes seconds to minutes: nothing is won by queueing many ahead of the workers.
             pre_dispatch="2*n_jobs",
+            initializer=_follow,
+            initargs=(os.getpid(),),
         )
+        results: Generator[Result, None, None] | None = None
         try:
-            yield from parallel(work(job) for job in jobs)
+            with _interrupts_held():  # the workers start in here
+                results = parallel(joblib.delayed(function)(job) for job in jobs)
+            yield from chain(results)  # in a chain, so that it is _stop that closes them
         except TerminatedWorkerError as error:
             raise EngineError(
                 "a worker process was killed, perhaps for want of memory: try fewer --jobs; "
                 "the same command goes on where this one stopped"
             ) from error
         finally:
-            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+            _stop(results)
 
 
-@dataclass(frozen=True)
-class _Guarded:
-    """A function for worker processes, which must not outlive the one that gave them work."""
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back in the block; processes started there never hear it, from their first moment on.
 
-    function: Callable[..., object]
-    owner: int
+    It reaches the whole process group, and the owner alone decides what it means.
+    """
+    # The helpers that watch over shared resources let interrupts through again where they are started.
+    multiprocessing.resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def __call__(self, job: object) -> object:
-        _guard(self.owner)
-        return self.function(job)
+
+def _stop(results: Generator[object, None, None] | None) -> None:
+    """End the jobs under way, and the workers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib's, of a generator that was not read to its end
+        if results is not None:
+            results.close()
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
-@cache  # once in each worker process
-def _guard(owner: int) -> None:
-    # Ctrl-C reaches the whole process group; the owner alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _follow(owner: int) -> None:
+    """Make this worker process end when the one that gives it work is gone."""
     threading.Thread(target=_exit_with, args=(owner,), daemon=True).start()
 
 
 def _exit_with(owner: int) -> None:
-    """End this process when its parent is gone: nobody is left to hold the lock on the output folder."""
     while os.getppid() == owner:
         time.sleep(0.5)
-    os._exit(1)
+    os._exit(1)  # nobody is left to hold the lock on the output folder

@@ -12,9 +12,9 @@ from pathlib import Path
 
 def publish(part: Path, final: Path) -> None:
     """Move a finished file to its final name: on the disk before it is seen, and whole or not at all."""
-    _fsync(part)
+    sync(part)
     part.replace(final)
-    _fsync(final.parent)
+    sync(final.parent)
 
 
 @contextmanager
@@ -27,11 +27,22 @@ def part_of(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     part = Path(name)
     try:
-        yield part
-        part.chmod(0o666 & ~_umask())
-        publish(part, path)
+        with named(path):
+            yield part
+            part.chmod(0o666 & ~_umask())
+            publish(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors of the system in the block name `path`: a full disk does not say by itself which file it hit."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,7 +57,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -51,9 +51,14 @@ def write_contact_sheet(folder: Path, out: Path) -> None:
 
 
 def write_picture(picture: Image.Image, path: Path) -> None:
-    """Save a picture in the format of its suffix, under its name only when complete. Raises ValueError."""
+    """Save a picture in the format of its suffix, under its name only when complete. Raises WrongUseError."""
+    if not path.parent.is_dir():
+        raise WrongUseError(f"{path.parent} is no folder: make it, or write {path.name} elsewhere")
+    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+    if kind not in Image.SAVE:
+        raise WrongUseError(f"{path}: Pillow reads {kind} and does not write it: name it .png")
     with part_of(path) as part:
-        picture.save(part, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+        picture.save(part, format=kind)
 
 
 def contact_sheet(folder: Path, *, rows: int = 16) -> Image.Image:

@@ -33,7 +33,8 @@ MAX_PIXELS = 89_478_485
 MAX_SIDE = 65_535  # positions are stored in 16 bits
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# (AVIF's raises RuntimeError.)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
 
 
 class SourceError(DimtoolError, ValueError):
@@ -90,7 +91,7 @@ def read_alpha(path: Path) -> Source:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header alone. Raises SourceError."""
-    with _opened(path, path) as image:
+    with _blamed(path), _opened(path, path) as image:
         return image.height, image.width
 
 
@@ -104,27 +105,31 @@ def check_pixels(height: int, width: int, what: str) -> None:
 
 
 def _read(path: Path, convert: Callable[[Image.Image], Image.Image | NDArray[np.uint8]]) -> Source:
-    try:
+    with _blamed(path):
         data = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
-    with _opened(path, io.BytesIO(data)) as image:
-        pixels = np.asarray(convert(image))
+        with _opened(path, io.BytesIO(data)) as image:
+            pixels = np.asarray(convert(image))
     return Source(path, pixels, hashlib.sha256(data).digest())
 
 
 @contextmanager
 def _opened(path: Path, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
-    """Pillow's image of a file; whatever Pillow finds wrong, here or in the block, becomes a SourceError."""
+    """Pillow's image of a file, of a size that can be taken."""
+    # Its warnings speak of metadata and of sizes that check_pixels refuses: neither is in the pixels.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(stream) as image:
+            check_pixels(image.height, image.width, str(path))
+            yield image
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Whatever the system or Pillow finds wrong with `path` in the block becomes a SourceError."""
     try:
-        # Its warnings speak of metadata and of sizes that check_pixels refuses: neither is in the pixels.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(stream) as image:
-                check_pixels(image.height, image.width, str(path))
-                yield image
+        yield
     except SourceError as error:
-        raise SourceError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise SourceError(str(error) if str(error).startswith(f"{path} ") else f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path} is too large to open: {error}; scale it down or leave it out") from error
     except FileNotFoundError as error:
@@ -132,6 +137,9 @@ def _opened(path: Path, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise SourceError(f"{path} is {_what_is(path)}: bring the file again") from error
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
+            message = f"{path} cannot be read ({error.strerror}): check it, or take it off the list"
+            raise SourceError(message) from error
         raise SourceError(f"{path} is damaged ({error}): bring the file again") from error
 
 

@@ -70,7 +70,7 @@ def read_index(folder: Path) -> Index:
         content.pop("composites")
         shards = tuple(ShardRecord(**record) for record in content.pop("shards"))
         return Index(shards=shards, **content)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(f"{path} does not exist: finish `dimtool build-dataset` for it") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, ShardError):

@@ -39,11 +39,15 @@ class ForegroundEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A foreground that cannot be built, and why: each line of `errors` names a file and what to do."""
+    """A foreground that cannot be built, and why: each line of `errors` names a file and what to do.
+
+    background_names: what it was to be composited over, where the lists alone show that it cannot be.
+    """
 
     index: int
     foreground: str
     errors: tuple[str, ...]
+    background_names: tuple[str, ...] = ()
 
     @property
     def shard_name(self) -> str:
@@ -132,7 +136,7 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise ManifestError(f"{path} does not exist: name the list of foregrounds") from error
+        raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path} cannot be read as a list of names in UTF-8: {error}") from error
     names = [line.strip() for line in lines]
@@ -162,7 +166,8 @@ def _background_names(lists: Lists, needed: int, folder: FolderIndex) -> tuple[l
         names, source = sorted(folder.names), f"folder {folder.root}"
         # random.Random's shuffle is the same in every Python; the listing is sorted first.
         random.Random(lists.seed).shuffle(names)
-        notes = [f"no {path.name} beside the list: backgrounds drawn from {folder.root}, seed {lists.seed}"]
+        missing = "no background list" if path == lists.fg_list else f"no {path.name} beside the list"
+        notes = [f"{missing}: backgrounds drawn from {folder.root}, seed {lists.seed}"]
     if len(names) < needed and not (lists.reuse_bg and names):
         raise ManifestError(
             f"{source} has {len(names):,} backgrounds and {needed:,} are needed: "
@@ -180,6 +185,13 @@ def _repeats(path: Path, names: Sequence[str]) -> list[str]:
     return [f"{path}: {len(repeated)} names stand there more than once ({repeated[0]}, …); used as listed"]
 
 
+def _too_long(file: str) -> list[str]:
+    size = len(file.encode())
+    if size <= 255:
+        return []
+    return [f"{file} would have a name of {size} bytes, and 255 is what systems take: shorten it"]
+
+
 @dataclass(frozen=True)
 class _Pairing:
     """Everything that an entry of the foreground list is resolved against."""
@@ -194,7 +206,7 @@ class _Pairing:
         name = self.names[index]
         wanted = self.backgrounds[index * self.per_fg : (index + 1) * self.per_fg]
         fg, alpha, bg = self.folders
-        errors = self._clashes(index)
+        errors = [*self._clashes(index), *_too_long(shard_name(index, name))]
         found: list[Path] = []
         for folder, what in [(fg, name), (alpha, name), *((bg, each) for each in wanted)]:
             try:
@@ -202,7 +214,7 @@ class _Pairing:
             except ManifestError as error:
                 errors.append(str(error))
         if errors:
-            return Failure(index=index, foreground=name, errors=tuple(errors))
+            return Failure(index=index, foreground=name, errors=tuple(errors), background_names=tuple(wanted))
         return ForegroundEntry(
             index=index,
             name=name,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .engine import Engine
-from .index import ShardRecord, read_index, record_of
-from .manifest import Manifest
+from .index import ShardRecord, read_index
+from .manifest import Failure, Manifest
 from .scratch import BuildError, scratch_of
-from .shard import ShardError, current_versions
-from .work import Found, ShardJob, examine_shard, pixel_count
+from .shard import Shard, ShardError, ShardHeader, current_versions
+from .work import Found, ShardJob, difference, examine_shard, pixel_count, trusted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +42,20 @@ def make_plan(
         ShardJob(entry=entry, split=manifest.split, folder=folder, scratch=scratch)
         for entry in manifest.entries
     ]
-    there = {path.name: path for path in sorted(folder.glob("*.h5"))}
-    # A shard stays when its sources are gone since; it is only not looked at again.
-    orphans = [there.pop(each.shard_name) for each in manifest.failures if each.shard_name in there]
-    _refuse_strangers(folder, there.keys() - {job.path.name for job in jobs})
+    there = {path.name for path in folder.glob("*.h5")}
+    listed = [each.shard_name for each in manifest.entries] + [each.shard_name for each in manifest.failures]
+    _refuse_strangers(folder, there - set(listed))
+    gone = [each for each in manifest.failures if each.shard_name in there]
+    orphans, oddities = _orphans(manifest.split, folder, gone, known)
     present = [job for job in jobs if job.path.name in there and job.path.name not in rebuild]
     found = list(engine.run(examine_shard, [(job, known.get(job.path.name)) for job in present]))
     _refuse_clashes(found)
     broken = [f"{each.broken}; it is built anew now" for each in found if each.broken]
     done = {each.job.path: each.record for each in found if each.record}
-    kept = [known.get(path.name) or record_of(path) for path in orphans]
     return Plan(
-        kept=(*kept, *done.values()),
+        kept=(*orphans, *done.values()),
         jobs=_largest_first([job for job in jobs if job.path not in done]),
-        notes=(*broken, *_other_versions(found)),
+        notes=(*oddities, *broken, *_other_versions(found)),
     )
 
 
@@ -65,6 +65,36 @@ def indexed(folder: Path) -> dict[str, ShardRecord]:
         return {record.file: record for record in read_index(folder).shards}
     except ShardError:
         return {}  # the shards themselves are looked at, and the index is written anew
+
+
+def _orphans(
+    split: str, folder: Path, failures: Sequence[Failure], known: dict[str, ShardRecord]
+) -> tuple[list[ShardRecord], list[str]]:
+    """Shards whose sources are gone since: they stay, only not compared with those; notes on broken ones."""
+    kept, notes = [], []
+    for failure in failures:
+        path = folder / failure.shard_name
+        header = ShardHeader(
+            split=split,
+            index=failure.index,
+            foreground=failure.foreground,
+            backgrounds=failure.background_names,
+        )
+        try:
+            with Shard(path) as shard:
+                if shard.header != header:
+                    raise _clash(path, difference(shard.header, header))
+            kept.append(trusted(known.get(path.name), path))
+        except ShardError as error:
+            notes.append(f"{error}; that cannot be done, as its sources are missing: it is left out")
+    return kept, notes
+
+
+def _clash(path: Path, why: str, more: str = "") -> BuildError:
+    return BuildError(
+        f"{path} was built from other input: {why}{more}. "
+        "Build into another --out, or remove the shards to have them built again"
+    )
 
 
 def _refuse_strangers(folder: Path, names: Collection[str]) -> None:
@@ -81,10 +111,7 @@ def _refuse_clashes(found: Sequence[Found]) -> None:
     if clashes:
         first = clashes[0]
         more = f" (and {len(clashes) - 1} other shards do not fit)" if len(clashes) > 1 else ""
-        raise BuildError(
-            f"{first.job.path} was built from other input: {first.clash}{more}. "
-            "Build into another --out, or remove the shards to have them built again"
-        )
+        raise _clash(first.job.path, first.clash, more)
 
 
 def _other_versions(found: Sequence[Found]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import WrongUseError
-from .files import write_text
+from .files import named, write_text
 from .index import ShardRecord
 from .manifest import Lists
 
@@ -33,43 +33,48 @@ def scratch_of(folder: Path) -> Path:
 def sole_builder(folder: Path) -> Iterator[Journal]:
     """Hold the folder's lock, rid of what a killed build left. Raises BuildError where another one has it."""
     scratch = scratch_of(folder)
-    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BuildError(f"{folder} cannot be made, a file is in the way: choose another --out") from error
     try:
         with FileLock(scratch / "lock", timeout=0):
-            for part in scratch.glob("*.part"):
-                part.unlink(missing_ok=True)
-            with Journal(scratch / "journal.jsonl") as journal:
-                yield journal
+            _sweep(folder)
+            try:
+                yield Journal(scratch / "journal.jsonl")
+            finally:
+                _sweep(folder)
     except Timeout as error:
         raise BuildError(
             f"another build is at work in {folder}: wait for it, or build into another --out"
         ) from error
 
 
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of workers that were killed, and of an index that was under way."""
+    for part in (*scratch_of(folder).glob("*.part"), *folder.glob(".*.json*.part")):
+        part.unlink(missing_ok=True)
+
+
 class Journal:
     """Records of the shards finished so far, so that going on need not hash them again.
 
-    A cache: a line cut off by a kill costs one shard's hashing.
+    A cache: a line cut off by a kill costs one shard's hashing. The file is there only once it is needed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> Journal:
-        self._stream = self._path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
     def add(self, record: ShardRecord) -> None:
         """Note a finished shard."""
-        self._stream.write(json.dumps(asdict(record)) + "\n")
-        self._stream.flush()
+        with named(self._path), self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(record)) + "\n")
 
     def records(self) -> dict[str, ShardRecord]:
         """What was noted, by file name."""
-        found = {}
+        found: dict[str, ShardRecord] = {}
+        if not self._path.exists():
+            return found
         for line in self._path.read_text(encoding="utf-8").splitlines():
             try:
                 record = ShardRecord(**json.loads(line))
@@ -80,7 +85,7 @@ class Journal:
 
     def discard(self) -> None:
         """The index holds it all now."""
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
 
 def write_lists(folder: Path, lists: Lists) -> None:

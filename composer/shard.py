@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from ..errors import DimtoolError
 from ..version import __version__
 from .images import Source, UInt8Image, UInt8Mask, decoder_versions, sha256
+from .stream import Stream
 from .tiles import TILE, TileEncoder, create_image_stack, used_tiles
+from .windows import WHOLE, Mask, TileGrid, Window
 
 FORMAT = "dimtool-shard"
 VERSION = 1
 BACKGROUND_RADIUS = 64
-
-Window = tuple[slice, slice]  # rows, columns
-WHOLE: Window = (slice(None), slice(None))
 
 
 class ShardError(DimtoolError, ValueError):
@@ -73,10 +72,10 @@ def write_shard(path: Path, header: ShardHeader, matte: Matte, layers: Iterable[
     The same arguments give the same bytes. Raises FileExistsError rather than destroy a file, OSError
     where the disk is full, ValueError for a wrong number of layers.
     """
-    with h5py.File(path, "x", libver=("v110", "v110")) as file:
+    with Stream(path) as stream, h5py.File(stream, "w", libver=("v110", "v110")) as file:
         _write_attributes(file, header, matte)
         _write_shared(file, header, matte)
-        _write_layers(file, len(header.backgrounds), matte, layers)
+        _write_layers(file, len(header.backgrounds), matte, stream.checked(layers))
 
 
 def current_versions() -> dict[str, str]:
@@ -102,15 +101,25 @@ def layout(count: int, height: int, width: int) -> dict[str, tuple[tuple[int | N
 
 
 def _write_attributes(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
-    file.attrs["format"] = FORMAT
+    file.attrs["format"] = _fixed(FORMAT)
     file.attrs["version"] = VERSION
-    file.attrs["split"] = header.split
+    file.attrs["split"] = _fixed(header.split)
     file.attrs["index"] = header.index
-    file.attrs["foreground"] = header.foreground
+    file.attrs["foreground"] = _fixed(header.foreground)
     file.attrs["background_radius"] = header.background_radius
-    file.attrs["versions"] = json.dumps(current_versions(), sort_keys=True)
+    file.attrs["versions"] = _fixed(json.dumps(current_versions(), sort_keys=True))
     file.attrs["foreground_source"] = matte.foreground.digests
     file.attrs["alpha_source"] = matte.alpha.digests
+
+
+def _fixed(text: str) -> NDArray[np.bytes_]:
+    """A text of fixed length, which lies under a checksum: a flipped bit in HDF5's heap of others hangs it."""
+    data = text.encode()
+    return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
@@ -168,9 +177,11 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._datasets: dict[str, h5py.Dataset] = {}
         try:
-            # Finished shards never change, and network file systems often have no locks.
-            self._file = h5py.File(path, "r", locking=False)
+            # Finished shards never change, and network file systems often have no locks. A cache of chunks
+            # would hold 30 MB a shard, of which no reader here wants anything a second time.
+            self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
         except OSError as error:
             raise ShardError(f"{path} cannot be opened ({_first_line(error)}): build it again") from error
         try:
@@ -181,15 +192,15 @@ class Shard:
 
     def _read_header(self) -> ShardHeader:
         attributes = self._file.attrs
-        if attributes.get("format") != FORMAT or attributes["version"] != VERSION:
+        if _text(attributes.get("format")) != FORMAT or attributes["version"] != VERSION:
             raise ValueError(
-                f"format {attributes.get('format')!r}, version {attributes.get('version')!r}; "
+                f"format {_text(attributes.get('format'))!r}, version {attributes.get('version')!r}; "
                 f"this release reads {FORMAT!r}, version {VERSION}"
             )
         return ShardHeader(
-            split=str(attributes["split"]),
+            split=_text(attributes["split"]),
             index=int(attributes["index"]),
-            foreground=str(attributes["foreground"]),
+            foreground=_text(attributes["foreground"]),
             backgrounds=tuple(name.decode() for name in self._file["background_name"][:].tolist()),
             background_radius=int(attributes["background_radius"]),
         )
@@ -210,7 +221,7 @@ class Shard:
     def shape(self) -> tuple[int, int]:
         """(height, width) of every image in the shard."""
         with self._reading("alpha"):
-            height, width = self._file["alpha"].shape
+            height, width = self._dataset("alpha").shape
         return int(height), int(width)
 
     @cached_property
@@ -219,10 +230,11 @@ class Shard:
         with self._reading("versions"):
             return dict(json.loads(self._file.attrs["versions"]))
 
-    @property
+    @cached_property
     def datasets(self) -> dict[str, h5py.Dataset]:
-        """The HDF5 datasets by name, for tools that look at the file itself."""
-        return dict(self._file.items())
+        """The HDF5 datasets by name, opened once: opening one anew reads its chunk index again."""
+        # h5py gives None for one that is damaged.
+        return {name: data for name, data in self._file.items() if data is not None}
 
     @property
     def digests(self) -> NDArray[np.uint8]:
@@ -249,6 +261,17 @@ class Shard:
         """(m, 2) rows y, x of transition pixels: where training crops are centred."""
         return self._read("centers", ())
 
+    @cached_property
+    def center_count(self) -> int:
+        """How many centers there are."""
+        with self._reading("centers"):
+            return int(self._dataset("centers").shape[0])
+
+    def center(self, k: int) -> tuple[int, int]:
+        """(y, x) of center `k`, without reading the others."""
+        y, x = self._read("centers", (k,))
+        return int(y), int(x)
+
     def composite(self, i: int, window: Window = WHOLE) -> UInt8Image:
         """A window of composite `i`, (h, w, 3)."""
         return self._read("composite", (i, *window))
@@ -269,16 +292,39 @@ class Shard:
         """A window of the distance to the transition region, (h, w)."""
         return self._read("distance", window)
 
+    def fill(
+        self,
+        into: NDArray[np.uint8],
+        name: str,
+        grid: TileGrid,
+        *,
+        layer: int | None = None,
+        tiles: Mask | None = None,
+    ) -> None:
+        """Read the window of `grid`, or the chosen tiles of it, into an array of its size.
+
+        name: "alpha", "distance", "foreground", or one of the stacks, "composite" and "background", with
+        `layer`, the number of the composite. What is not read stays as it is.
+        """
+        with self._reading(name):
+            grid.read(self._dataset(name), into, tiles=tiles, layer=layer)
+
     def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
         with self._reading(f"{name}{list(where)}" if where else name):
-            return np.asarray(self._file[name][where])
+            return np.asarray(self._dataset(name)[where])
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """A dataset, opened once: opening one anew reads its chunk index again."""
+        if name not in self._datasets:
+            self._datasets[name] = self._file[name]
+        return self._datasets[name]
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         """What HDF5 finds wrong in the block becomes a ShardError that names the file and `what`."""
         try:
             yield
-        except (KeyError, OSError, json.JSONDecodeError) as error:
+        except (KeyError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ShardError(
                 f"{self.path}: {what} cannot be read ({_first_line(error)}): run `dimtool verify-composites`"
             ) from error

@@ -7,7 +7,9 @@ filter (hdf5plugin's, id 32033) decodes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import h5py
 import imagecodecs
@@ -19,6 +21,11 @@ from .images import UInt8Image
 TILE = 128
 Corner = tuple[int, int]  # y, x of a tile's top left pixel
 HTJ2K = 32033  # the filter's number at the HDF Group's registry
+
+# What follows the size in each code stream of `encode`: its capabilities, coding style and quantization.
+_CODING = bytes.fromhex(
+    "ff500008000200000003 ff52000c00020001010504044001 ff5c00132050" + 4 * "585858" + "505050"
+)
 
 
 def tile_shape(height: int, width: int) -> tuple[int, int]:
@@ -42,6 +49,12 @@ def decode(stream: bytes) -> UInt8Image:
     return np.asarray(imagecodecs.htj2k_decode(stream))
 
 
+def stream_header(rows: int, columns: int) -> bytes:
+    """How the code stream of every (rows, columns, 3) tile begins: size and coding (ISO/IEC 15444-1, A)."""
+    size = (columns, rows, 0, 0)
+    return struct.pack(">4H8IH9B", 0xFF4F, 0xFF51, 47, 0x4000, *size, *size, 3, *(7, 1, 1) * 3) + _CODING
+
+
 class TileEncoder:
     """Encodes images of one size, (h, w, 3), one after the other.
 
@@ -53,13 +66,19 @@ class TileEncoder:
         """`corners`: which tiles to encode; all of them where it is not given."""
         rows, columns = tile_shape(height, width)
         self._corners = tile_corners(height, width) if corners is None else corners
+        self._shape = (height, width, 3)
         self._tile = (rows, columns)
         self._padding = ((0, -height % rows), (0, -width % columns), (0, 0))
         self._last: UInt8Image | None = None
         self._streams: dict[Corner, bytes] = {}
 
     def __call__(self, image: UInt8Image) -> list[tuple[Corner, bytes]]:
-        """((y, x), code stream) of each tile; the last row and column reach over the edge, repeated."""
+        """((y, x), code stream) of each tile; the last row and column reach over the edge, repeated.
+
+        Raises ValueError for an image of another size: HDF5 would store its tiles, and read back garbage.
+        """
+        if image.shape != self._shape:
+            raise ValueError(f"an image is {image.shape}, not {self._shape}: fit the background first")
         # Repeating the edge costs fewer bytes than zeros, and HDF5 cuts it off again.
         padded = np.pad(image, self._padding, mode="edge")
         for corner in self._corners:
@@ -102,33 +121,41 @@ class TileError(ValueError):
 
 
 class TileDecoder:
-    """Decodes the images of a stack, one after the other, tile by tile outside of HDF5's filter.
+    """Reads the images of a stack as every HDF5 program does, but first looks at what the decoder will get.
 
-    A tile whose code stream equals the one at the same place of the image before is not decoded again.
-    `corners`: the tiles that must be there; all of them where it is not given. Elsewhere the image is 0.
+    `corners`: the tiles that must be there; all of them where it is not given.
     """
 
     def __init__(self, stack: h5py.Dataset, corners: Sequence[Corner] | None = None) -> None:
         _, height, width, _ = stack.shape
-        self._stack = stack.id
-        self._shape = (height, width)
+        self._stack = stack
         self._tile = tile_shape(height, width)
+        self._header = stream_header(*self._tile)
         self._corners = tile_corners(height, width) if corners is None else corners
-        rows, columns = self._tile
-        self._canvas = np.zeros((height + -height % rows, width + -width % columns, 3), np.uint8)
-        self._streams: dict[Corner, bytes] = {}
 
     def __call__(self, i: int) -> UInt8Image:
         """Image `i`, (h, w, 3). Raises TileError, naming the tile."""
-        rows, columns = self._tile
-        for y, x in self._corners:
-            try:
-                stream = self._stack.read_direct_chunk((i, y, x, 0))[1]
-                if stream != self._streams.get((y, x)):
-                    self._canvas[y : y + rows, x : x + columns] = decode(stream)
-            except (RuntimeError, ValueError, OSError) as error:
-                self._streams.pop((y, x), None)
-                raise TileError(f"the tile at row {y}, column {x}: {error}") from error
-            self._streams[y, x] = stream
-        height, width = self._shape
-        return np.ascontiguousarray(self._canvas[:height, :width])
+        for corner in self._corners:
+            with _blamed(corner):
+                self._look_at(i, corner)
+        try:
+            return np.asarray(self._stack[i])
+        except OSError as error:
+            for y, x in self._corners:
+                with _blamed((y, x)):
+                    self._stack[i, y : y + self._tile[0], x : x + self._tile[1]]
+            raise TileError(f"a tile: {error}") from error
+
+    def _look_at(self, i: int, corner: Corner) -> None:
+        skipped_filters, stream = self._stack.id.read_direct_chunk((i, *corner, 0))
+        # OpenJPH crashes on a damaged header, or never comes to an end.
+        if skipped_filters or not stream.startswith(self._header):
+            raise TileError("it does not begin as our code streams do")
+
+
+@contextmanager
+def _blamed(corner: Corner) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        raise TileError(f"the tile at row {corner[0]}, column {corner[1]}: {error}") from error

@@ -67,7 +67,7 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
     A source that cannot be used gives a Failure with a line for each such file of this foreground. Raises
     DiskFullError; whatever happens, nothing incomplete appears under the final name.
     """
-    part = job.scratch / f"{job.path.name}.{uuid.uuid4().hex}.part"
+    part = job.scratch / f"{uuid.uuid4().hex}.part"
     try:
         matte = read_matte(job.entry)
         write_shard(part, job.header, matte, _layers(job.entry, matte))
@@ -76,7 +76,7 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
         errors = (str(error), *_background_errors(job.entry))
         return Failure(index=job.entry.index, foreground=job.entry.name, errors=tuple(dict.fromkeys(errors)))
     except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
                 f"no space is left in {job.folder} for {job.path.name}: make room and run the same command "
                 "again; the shards that are finished are kept"
@@ -157,19 +157,24 @@ def examine_shard(task: tuple[ShardJob, ShardRecord | None]) -> Found:
     try:
         with Shard(job.path) as shard:
             if shard.header != job.header:
-                return Found(job=job, clash=_difference(shard.header, job.header))
+                return Found(job=job, clash=difference(shard.header, job.header))
             changed = _changed_source(shard, job.entry)
             versions = shard.versions
         if changed:
             return Found(job=job, clash=f"{changed} has changed since")
-        if known is None or known.bytes != job.path.stat().st_size:
-            known = record_of(job.path)
+        record = trusted(known, job.path)
     except ShardError as error:
         return Found(job=job, broken=str(error))
-    return Found(job=job, record=known, versions=versions)
+    return Found(job=job, record=record, versions=versions)
 
 
-def _difference(there: ShardHeader, asked: ShardHeader) -> str:
+def trusted(known: ShardRecord | None, path: Path) -> ShardRecord:
+    """A record from before if it can be of the shard at `path`, else a new one. Raises ShardError."""
+    return known if known and known.bytes == path.stat().st_size else record_of(path)
+
+
+def difference(there: ShardHeader, asked: ShardHeader) -> str:
+    """In what a shard is not the one that is asked for."""
     for name in ("split", "index", "foreground", "background_radius"):
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"

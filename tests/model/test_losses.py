@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from dimtool.model.losses import alpha_loss, compositional_loss, encoder_decoder_loss, unknown_region
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+
+from dimtool.model.losses import alpha_loss, compositional_loss, encoder_decoder_loss, unknown_region
 
 COLOURS = ("foreground", "background", "composite")
 

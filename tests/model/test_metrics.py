@@ -13,12 +13,13 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
-from dimtool.model import metrics
-from dimtool.model.metrics import Scores, matting_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
+
+from dimtool.model import metrics
+from dimtool.model.metrics import Scores, matting_scores
 
 Mask = npt.NDArray[np.uint8]
 Vector = tuple[Mask, Mask, Mask]

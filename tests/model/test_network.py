@@ -5,11 +5,12 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from dimtool.model.network import DeepImageMatting, ModelConfig, Prediction, max_unpool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dimtool.model.network import DeepImageMatting, ModelConfig, Prediction, max_unpool
 
 NARROW = ModelConfig(width=1 / 8)
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from dimtool.model import pooling
-from dimtool.model.pooling import max_pool, max_unpool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
+
+from dimtool.model import pooling
+from dimtool.model.pooling import max_pool, max_unpool
 
 NAN, INF = float("nan"), float("inf")
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from dimtool.model import vgg16
-from dimtool.model.network import IMAGENET_DEVIATION, IMAGENET_MEAN, EncoderDecoder, ModelConfig
-from dimtool.model.vgg16 import load_vgg16
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
+
+from dimtool.model import vgg16
+from dimtool.model.network import IMAGENET_DEVIATION, IMAGENET_MEAN, EncoderDecoder, ModelConfig
+from dimtool.model.vgg16 import load_vgg16
 
 REAL = Path(__file__).parents[3] / "shared" / "weights" / "vgg16_features_fp16.safetensors"
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: a pooling

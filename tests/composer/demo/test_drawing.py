@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dimtool.composer.demo import drawing
 from dimtool.composer.demo.make import KINDS, SCENES, Draw
 from dimtool.composer.demo.solids import blur_along
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Floats = npt.NDArray[np.floating]
 SOFT = {"smoke", "glass"}  # need not be opaque anywhere

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from dimtool.composer.demo import make_demo
 from PIL import Image
+
+from dimtool.composer.demo import make_demo
 
 KINDS = {"hair", "curtain", "smoke", "glass", "balls", "foliage", "doily", "pinwheel"}
 ARGUMENTS = {

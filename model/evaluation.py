@@ -1,0 +1,341 @@
+"""Scores of a model over test shards, or of a folder of anyone's predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import multiprocessing
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ..composer.dataset import CompositeDataset
+from ..composer.files import write_text
+from ..composer.folders import FolderIndex, ManifestError
+from ..composer.images import UInt8Image, UInt8Mask, read_alpha
+from ..composer.trimap import trimap_of
+from ..errors import DimtoolError, WrongUseError
+from ..manifests.presets import PRESETS
+from ..manifests.published import PUBLISHED
+from ..text import table
+from .metrics import Scores, matting_scores
+from .network import DeepImageMatting
+
+METRICS = ("sad", "mse", "grad", "conn")
+
+
+class EvaluationError(DimtoolError):
+    """What is to be scored is not all there, or does not fit; one line that names it."""
+
+
+class Item(NamedTuple):
+    """One image to score: (h, w, 3) or None where only its alphas are there, (h, w) trimap and truth."""
+
+    name: str
+    image: UInt8Image | None
+    trimap: UInt8Mask
+    truth: UInt8Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageScores:
+    """An image's name, its scores, and its number in the sequence that was scored."""
+
+    name: str
+    number: int
+    scores: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of every image, in order; `trimaps` says which were used, `full` whether it is all 1,000."""
+
+    images: tuple[ImageScores, ...]
+    trimaps: str
+    full: bool
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over the images, as tables report it."""
+        every = [asdict(image.scores) for image in self.images]
+        return {name: float(np.mean([scores[name] for scores in every])) for name in every[0]}
+
+    def csv(self) -> str:
+        """A line for each image."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        names = list(asdict(self.images[0].scores))
+        writer.writerow(["image", *names])
+        for image in self.images:
+            writer.writerow([image.name, *(f"{value:.6g}" for value in asdict(image.scores).values())])
+        return stream.getvalue()
+
+    def text(self) -> str:
+        """The means beside published ones, and what they may be compared with."""
+        means = self.means()
+        rows = [["this one", *(f"{means[name]:.4g}" for name in METRICS)]]
+        rows += [[each.model, *(f"{value:g}" for value in each[1:])] for each in PUBLISHED]
+        return "\n".join([table(["model", *map(str.upper, METRICS)], rows), "", self.caveat()])
+
+    def caveat(self) -> str:
+        """What these scores can be compared with."""
+        count = f"{len(self.images):,} images"
+        if not self.full:
+            full = PRESETS["test"].paper
+            return f"{count}, {self.trimaps}: not the {full:,} of Composition-1k, so not comparable."
+        return f"{count}, {self.trimaps}: comparable where those are the official trimaps."
+
+
+class Reporter(Protocol):
+    """What an evaluation tells while it runs."""
+
+    def planned(self, images: int) -> None:
+        """So many images are to be scored."""
+
+    def scored(self, image: ImageScores) -> None:
+        """One is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trimaps:
+    """Where trimaps come from: a folder (by the composite's name, or its foreground's), or a radius."""
+
+    folder: FolderIndex | None = None
+    radius: int = 10
+
+    def __str__(self) -> str:
+        if self.folder is not None:
+            return f"trimaps of {self.folder.root}"
+        return f"trimaps of radius {self.radius} (not the official ones)"
+
+    def of(self, name: str, alpha: UInt8Mask, distance: UInt8Mask) -> UInt8Mask:
+        """The trimap of a composite, (h, w). Raises EvaluationError."""
+        if self.folder is None:
+            return trimap_of(alpha, distance, self.radius, self.radius)
+        return read_trimap(find(self.folder, name), alpha.shape)
+
+
+class TestImages(Dataset[Item]):
+    """The composites of test shards, whole, with trimaps; read by worker processes."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    def __init__(self, shards: Path, trimaps: Trimaps) -> None:
+        self.composites = CompositeDataset(shards)
+        self.trimaps = trimaps
+
+    def __len__(self) -> int:
+        return len(self.composites)
+
+    def __getitem__(self, i: int) -> Item:
+        sample = self.composites.sample(i)
+        trimap = self.trimaps.of(sample.name, sample.alpha, sample.distance)
+        return Item(sample.name, sample.composite, trimap, sample.alpha)
+
+    def batches(self, size: int) -> list[list[int]]:
+        """Numbers of images of one shard, and so of one size, `size` at a time."""
+        batches, start = [], 0
+        for record in self.composites.index.shards:
+            numbers = range(start, start + record.composites)
+            batches += [list(numbers[i : i + size]) for i in range(0, len(numbers), size)]
+            start += record.composites
+        return batches
+
+
+class Subject(Protocol):
+    """What is scored: images with their truths and trimaps, and what makes or holds the predictions."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    def pairs(self) -> Iterator[tuple[Item, UInt8Mask]]:
+        """Each image with its prediction, (h, w) uint8, in order."""
+
+    def view(self, number: int) -> tuple[Item, UInt8Mask]:
+        """One of them, to look at."""
+
+    @property
+    def trimaps_used(self) -> str:
+        """In words."""
+
+    @property
+    def split(self) -> str:
+        """Which split the images are."""
+
+
+@dataclass(kw_only=True)
+class ModelSubject:
+    """A model over test shards: images stream in, whole, read by `workers` processes.
+
+    batch_size: images of one foreground at a time. Raises ShardError, EvaluationError as it goes.
+    """
+
+    model: DeepImageMatting
+    images: TestImages
+    device: torch.device
+    batch_size: int = 1
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        self.model = self.model.to(self.device).eval()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pairs(self) -> Iterator[tuple[Item, UInt8Mask]]:
+        """See Subject."""
+        loader: DataLoader[list[Item]] = DataLoader(
+            self.images,  # type: ignore[arg-type]
+            batch_sampler=self.images.batches(self.batch_size),
+            num_workers=self.workers,
+            collate_fn=list,
+            multiprocessing_context="forkserver" if self.workers else None,
+        )
+        for items in loader:
+            yield from zip(items, predict_batch(self.model, items, self.device), strict=True)
+
+    def view(self, number: int) -> tuple[Item, UInt8Mask]:
+        """See Subject."""
+        item = self.images[number]
+        return item, predict_batch(self.model, [item], self.device)[0]
+
+    @property
+    def trimaps_used(self) -> str:
+        """See Subject."""
+        return str(self.images.trimaps)
+
+    @property
+    def split(self) -> str:
+        """See Subject."""
+        return self.images.composites.index.split
+
+
+class FolderSubject:
+    """A folder of anyone's predictions, matched by name with truths and trimaps.
+
+    A truth or a trimap may be of the composite (`cat_7.png`) or of its foreground (`cat.png`). Raises
+    EvaluationError where one is missing, at once for all: it should not show after an hour.
+    """
+
+    split = "test"
+
+    def __init__(self, predictions: Path, truths: Path, trimaps: Path) -> None:
+        there = FolderIndex(predictions)
+        if not there.names:
+            raise EvaluationError(f"{predictions} holds no image to score")
+        truth_index, trimap_index = FolderIndex(truths), FolderIndex(trimaps)
+        self.trimaps_used = f"trimaps of {trimaps}"
+        self._paths = [
+            (there.find(name), find(truth_index, name), find(trimap_index, name))
+            for name in sorted(there.names)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def pairs(self) -> Iterator[tuple[Item, UInt8Mask]]:
+        """See Subject."""
+        return (self.view(number) for number in range(len(self)))
+
+    def view(self, number: int) -> tuple[Item, UInt8Mask]:
+        """See Subject."""
+        path, truth_path, trimap_path = self._paths[number]
+        prediction, truth = read_alpha(path).pixels, read_alpha(truth_path).pixels
+        if prediction.shape != truth.shape:
+            raise EvaluationError(
+                f"{path} is {_size(prediction)} and {truth_path} {_size(truth)}: give one size"
+            )
+        return Item(path.stem, None, read_trimap(trimap_path, truth.shape), truth), prediction
+
+
+def evaluate(subject: Subject, *, reporter: Reporter, workers: int = 2) -> Evaluation:
+    """Score every image of `subject`; the metrics are computed by `workers` processes beside it.
+
+    Raises EvaluationError, and what the subject raises.
+    """
+    reporter.planned(len(subject))
+    images = []
+    # Not fork: this process has threads, and perhaps a GPU.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(max(1, workers), mp_context=context) as pool:
+        for number, (name, scores) in enumerate(_in_order(pool, subject.pairs(), 4 * max(1, workers))):
+            images.append(ImageScores(name=name, number=number, scores=scores))
+            reporter.scored(images[-1])
+    if not images:
+        raise WrongUseError("there is no image to score")
+    full = subject.split == "test" and len(images) == PRESETS["test"].paper
+    return Evaluation(images=tuple(images), trimaps=subject.trimaps_used, full=full)
+
+
+@torch.no_grad()
+def predict_batch(model: DeepImageMatting, items: Sequence[Item], device: torch.device) -> list[UInt8Mask]:
+    """Alphas (h, w) uint8 of images of one size, with the trimaps' known pixels as they are known."""
+    images = torch.from_numpy(np.stack([item.image for item in items if item.image is not None]))
+    trimaps = torch.from_numpy(np.stack([item.trimap for item in items]))[:, None].to(device)
+    image = images.to(device).permute(0, 3, 1, 2).float() / 255
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        alpha = model(image, trimaps.float() / 255).alpha
+    alpha = (alpha * 255).round().to(torch.uint8)
+    known = torch.where(trimaps == 128, alpha, trimaps)
+    return list(known[:, 0].cpu().numpy())
+
+
+def find(folder: FolderIndex, name: str) -> Path:
+    """The file of a composite's name, or else of its foreground's. Raises EvaluationError."""
+    stem = Path(name).stem
+    for candidate in dict.fromkeys((stem, re.sub(r"_\d+$", "", stem))):
+        try:
+            return folder.find(f"{candidate}.png")
+        except ManifestError as error:
+            message = str(error)
+    raise EvaluationError(f"for {name}: {message}")
+
+
+def read_trimap(path: Path, shape: tuple[int, ...]) -> UInt8Mask:
+    """A trimap file, (h, w) of 0, 128, 255. Raises EvaluationError for other values or another size."""
+    trimap = read_alpha(path).pixels
+    if trimap.shape != shape:
+        raise EvaluationError(
+            f"{path} is {_size(trimap)} and its image {shape[1]} x {shape[0]}: give one size"
+        )
+    values = sorted(set(np.unique(trimap).tolist()) - {0, 128, 255})
+    if values:
+        raise EvaluationError(f"{path} is no trimap of 0, 128 and 255: it has {values[:5]} too")
+    return trimap
+
+
+def _size(pixels: UInt8Mask) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, pairs: Iterable[tuple[Item, UInt8Mask]], ahead: int
+) -> Iterator[tuple[str, Scores]]:
+    waiting: deque[tuple[str, Future[Scores]]] = deque()
+    for item, prediction in pairs:
+        waiting.append((item.name, pool.submit(matting_scores, prediction, item.truth, item.trimap)))
+        if len(waiting) > ahead:  # a bound on the memory
+            yield _result(*waiting.popleft())
+    while waiting:
+        yield _result(*waiting.popleft())
+
+
+def _result(name: str, future: Future[Scores]) -> tuple[str, Scores]:
+    try:
+        return name, future.result()
+    except ValueError as error:
+        raise EvaluationError(f"{name} cannot be scored: {error}") from error
+
+
+def write_scores(folder: Path, evaluation: Evaluation) -> Path:
+    """Write `folder`/scores.csv; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "scores.csv", evaluation.csv())
+    return folder / "scores.csv"

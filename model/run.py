@@ -1,0 +1,221 @@
+"""A training run's configuration, and its folder: what was asked for, what came of it, where it stands."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import accelerate
+import torch
+from filelock import FileLock, Timeout
+
+from ..composer.files import file_sha256, write_text
+from ..composer.index import INDEX_NAME
+from ..composer.shard import ShardError, current_versions
+from ..errors import DimtoolError, WrongUseError
+from .checkpoint import Progress, checkpoints, read_progress, save_checkpoint, save_model
+from .network import DeepImageMatting, ModelConfig, Stage
+
+CONFIG_NAME = "config.json"
+METRICS_NAME = "metrics.jsonl"
+BEST_NAME = "best.safetensors"
+
+# What may differ when a run goes on: it changes how long or where a run works, not what it computes.
+_FREE = frozenset(
+    [
+        "shards",
+        "out",
+        "stages",
+        "steps",
+        "epochs",
+        "compile",
+        "workers",
+        "skip_bad",
+        "weights",
+        "init",
+        "val_shards",
+        "val_count",
+        "val_every",
+        "save_every",
+        "keep",
+        "log_every",
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides a run.
+
+    shards: a folder with index.json. stages: which of 1, 2, 3, in this order. steps: of each stage, in all,
+    resumed or not; epochs: the same in passes over the data, where steps is not given. batch_size: of all
+    processes together. val_share: of the foregrounds, held out for validation, unless val_shards names a
+    folder of its own. stage2_radius: the trimaps' one radius in stage 2. Defaults are the paper's, where it
+    says, and its best reimplementations' otherwise.
+    """
+
+    shards: Path = Path("shards/train")
+    out: Path = Path("runs/dim")
+    stages: tuple[Stage, ...] = (1, 2, 3)
+    steps: int | None = None
+    epochs: float | None = 30.0  # of 43,100 composites at batch 1: 1.3 million steps a stage
+    batch_size: int = 1  # 16 and a proportionally greater rate fill a data-centre GPU
+    learning_rate: float = 1e-5  # constant, Adam's; 1e-4 for a slim network from scratch
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    workers: int = 4
+    seed: int = 0
+    skip_bad: bool = False
+    bottleneck: Literal["fc6", "slim"] = "fc6"
+    width: float = 1.0
+    weights: str | None = None  # "imagenet", a file of VGG-16's, or "none"; imagenet at width 1 by default
+    init: Path | None = None  # a model to start from, for stage 2 or 3 without the run of stage 1
+    crop_size: int = 320
+    crop_cuts: tuple[int, ...] = (320, 480, 640)
+    radii: tuple[int, int] = (1, 20)
+    stage2_radius: int = 10
+    val_shards: Path | None = None
+    val_share: float = 0.05
+    val_count: int = 50  # composites looked at, whole, in each validation
+    val_every: int = 5_000
+    val_radius: int = 10
+    save_every: int = 5_000
+    keep: int = 3
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.learning_rate <= 0:
+            raise WrongUseError(f"batch size {self.batch_size}, rate {self.learning_rate}: both are above 0")
+        if not 0 <= self.val_share < 1:
+            raise WrongUseError(f"a validation share of {self.val_share:g} is not in 0 to 1")
+        if self.steps is None and self.epochs is None:
+            raise WrongUseError("say how long to train: --steps or --epochs")
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network's part of it."""
+        return ModelConfig(bottleneck=self.bottleneck, width=self.width)
+
+    @property
+    def encoder_weights(self) -> str:
+        """Where the encoder's weights come from: ImageNet's fit the full width alone."""
+        return self.weights or ("imagenet" if self.width == 1 else "none")
+
+    def values(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
+
+
+class RunError(WrongUseError):
+    """The run cannot start or go on as asked; one line that says why and what to do."""
+
+
+class Run:
+    """The folder of a run: config.json, metrics.jsonl, checkpoints/, best.safetensors, model.safetensors.
+
+    With several processes only the main one writes.
+    """
+
+    def __init__(self, config: TrainConfig, *, main: bool = True) -> None:
+        self.config = config
+        self.folder = config.out
+        self._main = main
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.folder / "checkpoints"
+
+    def latest(self) -> tuple[Path, Progress] | None:
+        """The last checkpoint and where it stands; None before the first."""
+        found = checkpoints(self.checkpoint_folder)
+        return (found[-1], read_progress(found[-1])) if found else None
+
+    def begin(self) -> None:
+        """Write the configuration with versions and the shards' digest. Raises RunError for another's run."""
+        digest = _index_digest(self.config.shards)
+        path = self.folder / CONFIG_NAME
+        if path.exists():
+            self._refuse_other(json.loads(path.read_text(encoding="utf-8")), digest)
+        if self._main:
+            versions = {
+                **current_versions(),
+                "torch": torch.__version__,
+                "accelerate": accelerate.__version__,
+                "python": platform.python_version(),
+            }
+            content = {"config": self.config.values(), "shards_sha256": digest, "versions": versions}
+            write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+    def _refuse_other(self, there: dict[str, Any], digest: str) -> None:
+        asked = self.config.values()
+        before = there["config"]
+        differing = [key for key in asked if key not in _FREE and asked[key] != before.get(key)]
+        if differing:
+            key = differing[0]
+            raise RunError(
+                f"{self.folder} is a run with {key} = {before.get(key)}, not {asked[key]}: give that "
+                "to go on with it, or another --out"
+            )
+        if there["shards_sha256"] != digest:
+            raise RunError(
+                f"{self.folder} was trained on other shards than {self.config.shards}: give another --out"
+            )
+
+    def save(self, model: DeepImageMatting, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Save a checkpoint, then remove all but the last few. A failure leaves the old ones as they are."""
+        if not self._main:
+            return
+        try:
+            save_checkpoint(self.checkpoint_folder, model, optimizer, progress)
+        except OSError as error:
+            raise DimtoolError(
+                f"no checkpoint could be written to {self.checkpoint_folder} ({error.strerror or error}): "
+                "those from before are kept; make room and run the same command again"
+            ) from error
+        for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
+            shutil.rmtree(old)
+
+    def save_best(self, model: DeepImageMatting) -> None:
+        """Keep the weights with the least validation error so far."""
+        if self._main:
+            save_model(self.folder / BEST_NAME, model)
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        if self._main:
+            with (self.folder / METRICS_NAME).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(values) + "\n")
+
+
+@contextmanager
+def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
+    """The run of `config`, begun or gone on with; one process (with its helpers) at a time."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    run = Run(config, main=main)
+    if not main:
+        yield run
+        return
+    try:
+        with FileLock(config.out / ".lock", timeout=0):
+            run.begin()
+            yield run
+    except Timeout as error:
+        raise RunError(
+            f"another training is at work in {config.out}: wait for it, or give another --out"
+        ) from error
+
+
+def _index_digest(shards: Path) -> str:
+    try:
+        return file_sha256(shards / INDEX_NAME)
+    except FileNotFoundError as error:
+        raise ShardError(
+            f"{shards} holds no shards: run `dimtool build-dataset`, or name them with --shards"
+        ) from error
