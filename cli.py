@@ -1,39 +1,33 @@
-"""The command line: one click command per verb. Each parses, calls one function and prints."""
+"""The command line: the group of all commands, and what becomes of their errors."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
+from .composer import commands as composing
 from .errors import DimtoolError
-from .model.commands import evaluate_command, train_command
+from .model import commands as modelling
 from .version import __version__
 
-# Only click is imported here: `dimtool --help` must answer at once. Each command imports what it calls.
-if TYPE_CHECKING:
-    from .composer.manifest import Manifest
-    from .composer.verify import Verification
-
-NUMBER = click.IntRange(min=0)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+# Only click is imported by all this: `dimtool --help` must answer at once.
 
 
-@click.group(context_settings=CONTEXT)
+class _InOrder(click.Group):
+    """Commands are listed in the order in which they are used, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dimtool")
 def cli() -> None:
     """Build the Deep Image Matting data set, exactly, and train the model on it.
@@ -42,299 +36,22 @@ def cli() -> None:
     Start with:
       dimtool make-demo demo                                 a small data set to try things on
       dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
-      dimtool inspect shards/train
+      dimtool verify-composites
+      dimtool train --width 0.25 --bottleneck slim --steps 500
     """
 
 
-@cli.command("build-dataset")
-@click.option("--fg-list", type=FILE, required=True, help="Foreground names, one a line.")
-@click.option("--fg-dir", type=FOLDER, help="Foreground images.  [default: fg beside the list]")
-@click.option("--alpha-dir", type=FOLDER, help="Mattes of the same names.  [default: alpha beside the list]")
-@click.option("--bg-list", type=FILE, help="Background names.  [default: the list's name with bg for fg]")
-@click.option("--bg-dir", type=FOLDER, help="Background images.  [default: bg beside the list]")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="[default: in the list's name]")
-@click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
-@click.option("--out", type=FOLDER, help="Where the shards go.  [default: shards/SPLIT]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
-@click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
-@click.option(
-    "--keep-going/--fail-fast", default=True, show_default=True, help="Build the rest when one fails."
-)
-@click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")
-@as_json
-def build_dataset_command(
-    *, out: Path | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
-) -> int:
-    """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
-
-    Nothing is built twice: after an interruption, or when sources that were missing are there, the same
-    command goes on with what is left.
-
-    \b
-    Example:
-      dimtool build-dataset --fg-list train_fg.txt
-    where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
-    """
-    from .composer.build import build_dataset
-    from .composer.engine import LocalProcesses, core_count
-    from .composer.manifest import Lists, read_manifest
-    from .composer.summary import summary_text
-    from .progress import BuildBar
-
-    manifest = read_manifest(Lists(**lists))
-    folder = out or Path("shards") / manifest.split
-    engine = LocalProcesses(workers=jobs or core_count())
-    if dry_run:
-        return _dry_run(manifest, folder, engine.workers, as_json)
-    with BuildBar(folder) as reporter:
-        reporter.notes(manifest.notes)
-        summary = build_dataset(manifest, folder, engine=engine, reporter=reporter, keep_going=keep_going)
-    _print(as_json, asdict(summary), summary_text(summary))
-    return 1 if summary.failures else 0
-
-
-def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
-    from .composer.estimate import estimate_build
-    from .composer.summary import estimate_text, list_problems
-
-    click.echo(list_problems(manifest.notes, manifest.failures), nl=False, err=True)
-    estimate = estimate_build(manifest, jobs)
-    values = {**asdict(estimate), "failures": manifest.failures}
-    _print(as_json, values, estimate_text(manifest, estimate, folder))
-    return 1 if manifest.failures else 0
-
-
-@cli.command("verify-composites")
-@click.argument(
-    "folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="[DIR]..."
-)
-@click.option(
-    "--sources", type=FOLDER, help="Lists, fg/, alpha/, bg/.  [default: where the build found them]"
-)
-@click.option("--quick", is_flag=True, help="Sizes, formats and 200 composites: under a minute.")
-@click.option(
-    "--sample", default="100%", show_default=True, metavar="P%", help="Share of the composites to look into."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the samples.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
-@click.option(
-    "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
-)
-@click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
-@as_json
-def verify_command(
-    *,
-    folders: tuple[Path, ...],
-    sources: Path | None,
-    quick: bool,
-    sample: str,
-    seed: int,
-    jobs: int | None,
-    repair: bool,
-    report: Path | None,
-    as_json: bool,
-) -> int:
-    """Prove that shards are whole and right: files, format, every pixel, the set.
-
-    DIR is a folder of shards, or one that holds such folders; without any, all of shards/. Where the source
-    images are still there, each composite is composed again from them and compared bit for bit.
-
-    \b
-    Examples:
-      dimtool verify-composites --report report
-      dimtool verify-composites shards/train --quick
-      dimtool verify-composites shards/test --sources /data/composition-1k
-    """
-    from .composer.engine import LocalProcesses, core_count
-    from .composer.repair import repair_shards
-    from .composer.summary import repair_text, verification_text
-    from .composer.verify import Scope, verify_composites
-    from .progress import BuildBar, VerifyBar
-
-    write_report = _report_writer(report)
-    scope = Scope(sources=sources, quick=quick, sample=_share(sample, "--sample"), seed=seed)
-    engine = LocalProcesses(workers=jobs or core_count())
-    with VerifyBar() as bar:
-        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
-        bar.notes(verification.notes)
-    values, text, left = verification.values(), verification_text(verification), len(verification.findings)
-    values["report"] = write_report(verification)
-    text += f"\nreport: {values['report']}" if report else ""
-    if repair and left:
-        with BuildBar(Path()) as build_bar:
-            outcome = repair_shards(verification, engine=engine, reporter=build_bar)
-        values["repair"], left = asdict(outcome), len(outcome.findings)
-        text += "\n" + repair_text(outcome)
-    _print(as_json, values, text)
-    return 1 if left else 0
-
-
-def _report_writer(folder: Path | None) -> Callable[[Verification], str | None]:
-    """What writes the report. A folder that cannot take it is refused now, not when all is verified."""
-    if folder is None:
-        return lambda verification: None
-    from .composer.report import check_report_folder, write_report
-
-    check_report_folder(folder)
-    return lambda verification: str(write_report(verification, folder))
-
-
-cli.add_command(train_command)
-cli.add_command(evaluate_command)
-
-
-def _share(text: str, option: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        share = -1
-    if not 0 <= share <= 1:
-        raise click.BadParameter(f"{text} is not a percentage from 0 to 100", param_hint=option)
-    return share
-
-
-@cli.command("export-images")
-@click.argument("shards", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("out", type=FOLDER)
-@click.option(
-    "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
-)
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
-@as_json
-def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> None:
-    """Write a folder of shards as the PNG folders that other trainers read.
-
-    merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
-    annotations.json for mmagic's AdobeComp1kDataset. An export that was interrupted goes on.
-
-    \b
-    Example:
-      dimtool export-images shards/test composition-1k/test
-    """
-    from .composer.engine import LocalProcesses, core_count
-    from .composer.export import export_images
-    from .composer.summary import export_text
-    from .progress import ExportBar
-
-    engine = LocalProcesses(workers=jobs or core_count())
-    with ExportBar() as bar:
-        summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
-    _print(as_json, asdict(summary), export_text(summary))
-
-
-@cli.command("make-lists")
-@click.option("--fg-dir", type=FOLDER, default="fg", show_default=True, help="Foreground images.")
-@click.option(
-    "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
-)
-@click.option("--bg-dir", type=FOLDER, default="bg", show_default=True, help="Background images.")
-@click.option("--out", type=FOLDER, default=".", show_default=True, help="Where the lists go.")
-@click.option(
-    "--per-fg", type=click.IntRange(min=1), default=100, show_default=True, help="Training backgrounds each."
-)
-@click.option(
-    "--val",
-    "validation",
-    default="0%",
-    show_default=True,
-    metavar="P%",
-    help="Share of the foregrounds held out.",
-)
-@click.option(
-    "--val-per-fg",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Validation backgrounds each.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lists.")
-@as_json
-def make_lists_command(*, validation: str, val_per_fg: int, as_json: bool, **options: Any) -> None:
-    """Write the list files for folders of your own, with a validation split by foreground.
-
-    Backgrounds are drawn without repetition; a foreground is in one split only. Foregrounds without a matte
-    are left out, and named.
-
-    \b
-    Example:
-      dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
-      dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
-    """
-    from .composer.make_lists import ListsPlan, make_lists
-    from .composer.summary import lists_text
-
-    made = make_lists(
-        ListsPlan(validation=_share(validation, "--val"), validation_per_fg=val_per_fg, **options)
-    )
-    _print(as_json, asdict(made), lists_text(made))
-
-
-@cli.command("make-demo")
-@click.argument("folder", type=FOLDER)
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same images.")
-@click.option(
-    "--size", type=click.IntRange(64, 4096), default=640, show_default=True, help="Pixels a side, about."
-)
-@as_json
-def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> None:
-    """Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
-
-    Hair, lace, smoke, glass, motion blur and foliage, over photographic-looking backgrounds smaller and
-    larger than they are. It lies in FOLDER as a real one would: fg/, alpha/, bg/ and four lists.
-
-    \b
-    Example:
-      dimtool make-demo demo
-    """
-    from .composer.demo import make_demo
-    from .progress import Bar
-
-    with Bar() as bar:
-        demo = make_demo(folder, seed=seed, size=size, progress=bar.of_pictures)
-    _print(as_json, asdict(demo), str(demo))
-
-
-@cli.command("inspect")
-@click.argument("path", type=EXISTING, metavar="SHARD|DIR")
-@click.option("--image", "number", type=NUMBER, metavar="I", help="Write composite I, from 0, as a picture.")
-@click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")
-@click.option("--sheet", type=FILE, help="Write a contact sheet of a folder of shards.")
-@as_json
-def inspect_command(
-    *, path: Path, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
-) -> None:
-    """Show what is in a shard or in a folder of shards, or write pictures of it.
-
-    \b
-    Examples:
-      dimtool inspect shards/train
-      dimtool inspect shards/train/0003-cat.h5 --image 7 --out cat_7.png
-      dimtool inspect shards/train --sheet sheet.png
-    """
-    from .composer import describe, gallery
-
-    if out and number is None:
-        raise click.UsageError("--out says where --image goes: give both")
-    if sheet and number is not None:
-        raise click.UsageError("--image and --sheet are two pictures: ask for one at a time")
-    if number is not None:
-        written = gallery.write_composite(path, number, out)
-        _print(as_json, {"picture": written}, f"wrote {written}")
-    elif sheet:
-        gallery.write_contact_sheet(path, sheet)
-        _print(as_json, {"picture": sheet}, f"wrote {sheet}")
-    else:
-        description = describe.describe(path)
-        _print(as_json, description, describe.as_text(description))
-
-
-def _print(as_json: bool, values: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(values, default=_plain, ensure_ascii=False) if as_json else text)
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+for _command in (
+    composing.make_demo_command,
+    composing.make_lists_command,
+    composing.build_dataset_command,
+    composing.verify_command,
+    composing.inspect_command,
+    composing.export_command,
+    modelling.train_command,
+    modelling.evaluate_command,
+):
+    cli.add_command(_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -195,8 +195,9 @@ def run_contest(fg_list: Path, label: str, options: argparse.Namespace) -> tuple
     size = sum(map(pixel_count, entries)) / len(entries) / 1e6
     print(
         f"\n{label}: {len(entries)} foregrounds of {size:.2f} MP on average over "
-        f"{options.per_fg} backgrounds, {options.jobs} processes, {options.rounds} rounds; timed on the first "
-        + ", ".join(f"{min(count, options.per_fg)} of them ({name})" for name, count in TIMED.items())
+        f"{options.per_fg} backgrounds, {options.jobs} processes, {options.rounds} rounds\n"
+        "composites timed of each foreground: all, but for the "
+        + ", ".join(f"{name} {min(count, options.per_fg)}" for name, count in TIMED.items())
     )
     timings, sizes = contest(chosen, fg_list.parent / "out", options.jobs, options.rounds)
     speeds = speeds_of(timings, options.jobs)

@@ -133,11 +133,12 @@ def test_fifty_kills(
     ]
     early = ["shard under way", "shard finished"]
     plans = [
-        ["any time"] * 22 + early * 4 + ["index under way"] * 5,
-        ["any time"] * 7 + early * 2 + ["index under way"] + ["worker"] * 3,
+        ["any time"] * 21 + early * 4 + ["index under way"] * 5,
+        ["any time"] * 6 + early * 2 + ["index under way"] + ["worker"] * 3,
     ]
     for torture, plan in zip(tortures, plans, strict=True):
         torture.rng.shuffle(plan)
+        plan.append("shard under way")  # so that the last build has something to clear away
     with ThreadPoolExecutor(2) as lanes:
         kills = sum(lanes.map(_run, tortures, plans), Counter[str]())
     assert kills.total() == 50

@@ -52,7 +52,8 @@ def _all_gone(session: Callable[[int], dict[int, str]], leader: int) -> None:
         time.sleep(0.02)
 
 
-DELAYS = {1: (0.0, 0.4), 2: (0.0, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0)}
+# Seconds after a build has begun to work; None: when a shard is under way.
+DELAYS = {1: (0.0, None), 2: (0.0, 0.04, 0.08, 0.15, 0.3, 0.6, None)}
 
 
 @pytest.mark.parametrize("jobs", DELAYS)
@@ -69,12 +70,15 @@ def test_ctrl_c_stops_a_build_with_one_line_and_it_can_go_on(
     assert visible(out) == visible(whole)
 
 
-def _interrupt(process: subprocess.Popen[bytes], out: Path, delay: float) -> bool:
+def _interrupt(process: subprocess.Popen[bytes], out: Path, delay: float | None) -> bool:
     """Ctrl-C some time after a build has begun to work; whether it was still at work."""
     lists = out / ".build/lists.json"
     before = _time(lists)
     _wait_for(lambda: _time(lists) != before or process.poll() is not None)
-    time.sleep(delay)
+    if delay is None:
+        _wait_for(lambda: list((out / ".build").glob("*.part")) or process.poll() is not None)
+    else:
+        time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     asked = time.monotonic()
     _, err = process.communicate(timeout=60)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import warnings
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,13 +49,19 @@ def test_results_that_are_not_wanted_any_more_end_the_work_in_silence() -> None:
         results.close()
 
 
-@pytest.mark.usefixtures("no_workers_left")
-def test_workers_do_not_hear_ctrl_c_from_their_first_moment_on() -> None:
-    """The signal reaches the whole process group: each worker would answer with a traceback."""
-    blocked_there = partial(signal.pthread_sigmask, signal.SIG_BLOCK)  # given nothing more to block
-    for mask in LocalProcesses(workers=2).run(blocked_there, [[]] * 4):
-        assert signal.SIGINT in mask
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+def test_workers_do_not_hear_ctrl_c_from_their_first_moment_on(run_python: Callable[..., str]) -> None:
+    """The signal reaches the whole process group: each worker would answer with a traceback.
+
+    In a fresh process, where the helpers that unblock signals as they start are not at work yet.
+    """
+    script = """
+from dimtool.composer.engine import LocalProcesses
+
+blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK)  # given nothing more to block
+print(*(signal.SIGINT in mask for mask in LocalProcesses(workers=2).run(blocked, [[]] * 4)))
+print(signal.SIGINT in blocked([]))
+"""
+    assert run_python(script) == "True True True True\nFalse\n"
 
 
 def test_a_single_job_or_worker_is_this_process_itself() -> None:
