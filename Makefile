@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/installed  ## make a small data set, build its shards, leave a contact sheet to look at
 	$(BIN)/dimtool make-demo demo
-	$(BIN)/dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10
-	$(BIN)/dimtool build-dataset --fg-list demo/test_fg.txt --per-fg 5
+	$(BIN)/dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10 --out demo/shards/train
+	$(BIN)/dimtool build-dataset --fg-list demo/test_fg.txt --per-fg 5 --out demo/shards/test
 	$(BIN)/dimtool inspect demo/shards/train --sheet demo/contact-sheet.png
 	@echo "Look at demo/contact-sheet.png; the shards are in demo/shards/."
 
@@ -26,7 +26,6 @@ bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedu
 	$(BIN)/python benchmarks/build.py
 
 # A strict editable install links each file, so that type checkers see the package; a new file needs it again.
-SOURCES := $(wildcard *.py */*.py)
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(wildcard composer/*.py model/*.py manifests/*.py *.py)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \

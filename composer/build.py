@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,22 +57,20 @@ def build_dataset(
     engine: Engine,
     reporter: Reporter,
     keep_going: bool = True,
-    rebuild: Collection[str] = (),
 ) -> Summary:
     """Build every shard of `manifest` that `folder` lacks, then write index.json.
 
-    Shards that stand there from before are kept if they are what the manifest asks for, sources included;
-    those that `rebuild` names are built anew whatever they are. With `keep_going` a foreground that cannot
-    be built is reported and left out; without, the first one stops the build. Raises BuildError where
-    another build works in the folder or what is there is of other input, DiskFullError, EngineError; an
-    interrupted build loses at most the shards under way.
+    Shards that stand there from before are kept if they are what the manifest asks for, sources included.
+    With `keep_going` a foreground that cannot be built is reported and left out; without, the first one
+    stops the build. Raises BuildError where another build works in the folder or what is there is of other
+    input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
     """
     started = time.monotonic()
     built: list[ShardRecord] = []
     failures: list[Failure] = []
     with sole_builder(folder) as journal:
         known = indexed(folder) | journal.records()
-        plan = make_plan(manifest, folder, engine=engine, known=known, rebuild=rebuild)
+        plan = make_plan(manifest, folder, engine=engine, known=known)
         write_lists(folder, manifest.lists)
         for note in plan.notes:
             reporter.note(note)

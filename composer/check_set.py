@@ -37,7 +37,7 @@ def check_listing(folder: Path, index: Index) -> Tally:
     """The files of a folder against its index: missing ones, and ones that it does not name."""
     tally = Tally()
     listed = {record.file for record in index.shards}
-    there = {path.name for path in folder.glob("*.h5")}
+    there = {path.name for path in folder.glob("*.h5") if path.is_file()}
     tally.tried["files"] += len(listed - there) + len(there - listed)
     for name in sorted(listed - there):
         tally.findings.append(
@@ -104,7 +104,7 @@ def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
         by_digest[facts.foreground_sha256].append(key)
     exact = {(keys[0], other) for keys in by_digest.values() for other in keys[1:]}
     tally.findings += [_duplicate(first, other, "the same pixels") for first, other in sorted(exact)]
-    same = {key for pair in exact for key in pair}
+    same = {other for _, other in exact}  # the first of each stays: it may be nearly a third one
     hashes = [(key, facts.perceptual) for key, facts in shards if facts.perceptual and key not in same]
     for first, other, bits in near_pairs(hashes):
         tally.findings.append(_duplicate(first, other, f"nearly the same picture, {bits} of 256 bits apart"))

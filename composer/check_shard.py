@@ -46,13 +46,14 @@ UNKNOWN_RADIUS = 10  # of the trimap whose unknown fraction the report shows
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """Check one shard of `folder`, as `record` says that it is.
+    """Check one shard of `folder`, of `split`, as `record` says that it is.
 
     entry: where its sources lie, where they are there. composites: which to look into; None for all.
     hash_file: whether to compare the file's SHA-256. maps: whether to compute distance and centers again.
     """
 
     folder: Path
+    split: str
     record: ShardRecord
     entry: ForegroundEntry | None = None
     composites: tuple[int, ...] | None = None
@@ -182,10 +183,13 @@ def check_file(subject: _Subject) -> None:
     """Size and SHA-256 of the file against the index."""
     record, path = subject.task.record, subject.path
     subject.tally.tried["files"] += 1
-    if path.stat().st_size != record.bytes:
-        subject.found("files", "the file's size is wrong", expected=record.bytes, found=path.stat().st_size)
-    elif subject.task.hash_file and (found := file_sha256(path)) != record.sha256:
-        subject.found("files", "the file's SHA-256 is wrong", expected=record.sha256, found=found)
+    try:
+        if (size := path.stat().st_size) != record.bytes:
+            subject.found("files", "the file's size is wrong", expected=record.bytes, found=size)
+        elif subject.task.hash_file and (found := file_sha256(path)) != record.sha256:
+            subject.found("files", "the file's SHA-256 is wrong", expected=record.sha256, found=found)
+    except OSError as error:
+        subject.found("files", f"the file cannot be read: {error.strerror}")
 
 
 def check_format(subject: _Subject) -> bool:
@@ -193,9 +197,9 @@ def check_format(subject: _Subject) -> bool:
     subject.tally.tried["format"] += 1
     before = len(subject.tally.findings)
     record, header, datasets = subject.task.record, subject.shard.header, subject.shard.datasets
-    there = (header.index, header.foreground, len(header.backgrounds))
-    if there != (record.index, record.foreground, record.composites):
-        listed = (record.index, record.foreground, record.composites)
+    there = (header.split, header.index, header.foreground, len(header.backgrounds))
+    listed = (subject.task.split, record.index, record.foreground, record.composites)
+    if there != listed:
         subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
     for name, (shape, kind) in layout(record.composites, record.height, record.width).items():
         data = datasets.get(name)
@@ -356,7 +360,7 @@ class _Sources:
 def _facts(subject: _Subject) -> ShardFacts:
     shard, alpha = subject.shard, subject.alpha
     height, width = alpha.shape
-    sizes = shard.background_sizes.astype(float)
+    sizes = np.maximum(shard.background_sizes, 1).astype(float)
     enlarged = np.maximum(1, np.maximum(width / sizes[:, 1], height / sizes[:, 0]))
     return ShardFacts(
         foreground=shard.header.foreground,

@@ -97,18 +97,22 @@ def export_images(
 
 
 def _claim(out: Path, mark: dict[str, Any]) -> None:
-    """Make `out` this export's, or see that it is."""
-    path = out / _MARK
+    """Make `out` this export's, or see that it is; rid of what a killed one left unfinished."""
+    path, text = out / _MARK, json.dumps(mark) + "\n"
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != mark:
+        if path.read_bytes() != text.encode():
             raise WrongUseError(
                 f"{out} holds the export of other shards or another radius: choose another OUT"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and not all(each.match(".*.part") for each in out.iterdir()):
         raise WrongUseError(f"{out} is not empty and no export of ours: choose another OUT")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
     for name in FOLDERS:
-        (out / name).mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(mark) + "\n")
+        (out / name).mkdir(exist_ok=True)
+    for part in (*out.glob(".*.part"), *out.glob("*/.*.part")):
+        part.unlink(missing_ok=True)
 
 
 def export_shard(job: ExportJob) -> Exported:

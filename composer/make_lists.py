@@ -13,7 +13,7 @@ from .folders import FolderIndex, ManifestError
 
 @dataclass(frozen=True, kw_only=True)
 class ListsMade:
-    """The lists written, with their lengths, and the foregrounds left out, each with the reason."""
+    """The lists written, with their lengths, and the images left out, each with the reason."""
 
     lists: dict[str, int]
     left_out: tuple[str, ...]
@@ -43,7 +43,7 @@ def make_lists(plan: ListsPlan) -> ListsMade:
     foregrounds, left_out = _with_matte(FolderIndex(plan.fg_dir), FolderIndex(plan.alpha_dir))
     if not foregrounds:
         raise WrongUseError(f"{plan.fg_dir} has no foreground with a matte of its name in {plan.alpha_dir}")
-    backgrounds = sorted(FolderIndex(plan.bg_dir).names)
+    backgrounds = _usable(FolderIndex(plan.bg_dir), left_out)
     draw = random.Random(plan.seed)
     draw.shuffle(foregrounds)
     draw.shuffle(backgrounds)
@@ -69,16 +69,33 @@ def make_lists(plan: ListsPlan) -> ListsMade:
 
 
 def _with_matte(foregrounds: FolderIndex, alphas: FolderIndex) -> tuple[list[str], list[str]]:
-    found, left_out = [], []
-    for name in sorted(foregrounds.names):
+    left_out: list[str] = []
+    found: dict[str, str] = {}  # by stem, which names the composites
+    for name in _usable(foregrounds, left_out):
         try:
-            foregrounds.find(name)
             alphas.find(name)
         except ManifestError as error:
             left_out.append(str(error))
+            continue
+        if (first := found.setdefault(Path(name).stem, name)) != name:
+            left_out.append(f"{name} would give its composites the names of those of {first}: rename one")
+    return list(found.values()), left_out
+
+
+def _usable(folder: FolderIndex, left_out: list[str]) -> list[str]:
+    """The names that a line of a list can hold and that mean one file, sorted; the others are noted."""
+    usable = []
+    for name in sorted(folder.names):
+        try:
+            folder.find(name)
+        except ManifestError as error:
+            left_out.append(str(error))
+            continue
+        if name.strip().splitlines() == [name]:
+            usable.append(name)
         else:
-            found.append(name)
-    return found, left_out
+            left_out.append(f"{name!r} in {folder.root} cannot stand in a list: rename it")
+    return usable
 
 
 def _write(out: Path, lists: dict[str, list[str]]) -> None:

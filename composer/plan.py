@@ -29,13 +29,11 @@ def make_plan(
     *,
     engine: Engine,
     known: dict[str, ShardRecord],
-    rebuild: Collection[str] = (),
 ) -> Plan:
     """Compare `folder` with `manifest`; nothing is changed.
 
-    known: records of shards from before, by file name; one that is not among them is hashed. rebuild:
-    names of shards to build anew whatever they are. Raises BuildError where shards of other input are
-    there, which must not be mixed with these.
+    known: records of shards from before, by file name; one that is not among them is hashed. Raises
+    BuildError where shards of other input are there, which must not be mixed with these.
     """
     scratch = scratch_of(folder)
     jobs = [
@@ -47,7 +45,7 @@ def make_plan(
     _refuse_strangers(folder, there - set(listed))
     gone = [each for each in manifest.failures if each.shard_name in there]
     orphans, oddities = _orphans(manifest.split, folder, gone, known)
-    present = [job for job in jobs if job.path.name in there and job.path.name not in rebuild]
+    present = [job for job in jobs if job.path.name in there]
     found = list(engine.run(examine_shard, [(job, known.get(job.path.name)) for job in present]))
     _refuse_clashes(found)
     broken = [f"{each.broken}; it is built anew now" for each in found if each.broken]

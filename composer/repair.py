@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .build import Reporter, build_dataset
+from .build import Reporter
+from .check_set import FolderReport
 from .check_shard import ShardTask, check_shard
 from .engine import Engine
 from .findings import REPAIRABLE, Finding
-from .index import read_index
+from .index import ShardRecord, write_index
+from .manifest import Failure
+from .scratch import scratch_of, sole_builder
+from .shard import current_versions
 from .verify import Verification
+from .work import ShardJob, build_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +31,27 @@ class Repair:
 def repair_shards(verification: Verification, *, engine: Engine, reporter: Reporter) -> Repair:
     """Rebuild the shards with findings that building anew mends, and check them again, wholly.
 
-    Changed sources, other decoders, duplicates and faults of the lists are left: mending those would make
-    another data set. A folder whose sources are not there is left as it is. Raises what the build raises.
+    A shard is replaced only by what it was, byte for byte; where the versions are others by now, which its
+    bytes name, only if its sources are found unchanged. Changed sources, other decoders, duplicates and
+    faults of the lists are left: mending those would make another data set. So is a folder whose sources
+    are not there. Raises BuildError where a build is at work, DiskFullError, EngineError.
     """
     left = [finding for finding in verification.findings if not _of_a_shard(finding)]
     rebuilt: list[str] = []
     for report in verification.folders:
-        bad = [
-            each for each in verification.findings if each.folder == str(report.folder) and _of_a_shard(each)
-        ]
-        names = {finding.shard for finding in bad}
-        if report.manifest is None:
-            left += bad
-        elif names:
-            build_dataset(report.manifest, report.folder, engine=engine, reporter=reporter, rebuild=names)
-            left += _check_again(report.folder, names, engine)
-            rebuilt += [str(report.folder / name) for name in sorted(names)]
+        mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
+        records: dict[str, ShardRecord] = {}
+        for outcome in _rebuild(report.folder, _jobs(report, mine), engine, reporter):
+            if isinstance(outcome, Failure):
+                left += _failed(report.folder, outcome)
+            else:
+                records[outcome.file] = outcome
+        if records:
+            shards = tuple(records.get(record.file, record) for record in report.index.shards)
+            write_index(report.folder, replace(report.index, shards=shards))
+        left += [finding for finding in mine if _of_a_shard(finding) and finding.shard not in records]
+        left += _check_again(report, list(records.values()), engine)
+        rebuilt += [str(report.folder / name) for name in sorted(records)]
     return Repair(rebuilt=tuple(rebuilt), findings=tuple(left))
 
 
@@ -47,8 +59,47 @@ def _of_a_shard(finding: Finding) -> bool:
     return bool(finding.shard) and finding.check in REPAIRABLE
 
 
-def _check_again(folder: Path, names: set[str], engine: Engine) -> list[Finding]:
-    tasks = [
-        ShardTask(folder=folder, record=each) for each in read_index(folder).shards if each.file in names
+def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
+    """The bad shards that the index has and whose sources are there, as jobs."""
+    if report.manifest is None:
+        return []
+    entries = {entry.shard_name: entry for entry in report.manifest.entries}
+    same_versions = report.index.versions == current_versions()
+    bad = {finding.shard for finding in findings if _of_a_shard(finding)}
+    if not same_versions:
+        bad -= {finding.shard for finding in findings if finding.check in ("source", "decoder", "set")}
+    return [
+        ShardJob(
+            entry=entries[record.file],
+            split=report.manifest.split,
+            folder=report.folder,
+            scratch=scratch_of(report.folder),
+            sha256=record.sha256 if same_versions else "",
+        )
+        for record in report.index.shards
+        if record.file in bad & entries.keys()
     ]
-    return [finding for report in engine.run(check_shard, tasks) for finding in report.tally.findings]
+
+
+def _rebuild(
+    folder: Path, jobs: Sequence[ShardJob], engine: Engine, reporter: Reporter
+) -> Iterator[ShardRecord | Failure]:
+    if not jobs:
+        return
+    reporter.planned(sum(len(job.entry.backgrounds) for job in jobs), 0)
+    with sole_builder(folder), closing(engine.run(build_shard, jobs)) as outcomes:
+        for outcome in outcomes:
+            reporter.finished(outcome)
+            yield outcome
+
+
+def _failed(folder: Path, failure: Failure) -> list[Finding]:
+    return [
+        Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
+        for error in failure.errors
+    ]
+
+
+def _check_again(report: FolderReport, records: Sequence[ShardRecord], engine: Engine) -> list[Finding]:
+    tasks = [ShardTask(folder=report.folder, split=report.index.split, record=each) for each in records]
+    return [finding for checked in engine.run(check_shard, tasks) for finding in checked.tally.findings]

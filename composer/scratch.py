@@ -98,11 +98,11 @@ def write_lists(folder: Path, lists: Lists) -> None:
 
 
 def read_lists(folder: Path) -> Lists | None:
-    """What `write_lists` kept; None where there is nothing (the shards were brought from elsewhere)."""
+    """What `write_lists` kept; None where there is nothing of use (shards brought from elsewhere)."""
     try:
         values: dict[str, Any] = json.loads((scratch_of(folder) / _LISTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        for key in ("fg_list", "fg_dir", "alpha_dir", "bg_list", "bg_dir"):
+            values[key] = values[key] and Path(values[key])
+        return Lists(**values)
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
-    for key in ("fg_list", "fg_dir", "alpha_dir", "bg_list", "bg_dir"):
-        values[key] = values[key] and Path(values[key])
-    return Lists(**values)

@@ -113,7 +113,7 @@ def _write_attributes(file: h5py.File, header: ShardHeader, matte: Matte) -> Non
 
 
 def _fixed(text: str) -> NDArray[np.bytes_]:
-    """A text of fixed length, which lies under a checksum: a flipped bit in HDF5's heap of others hangs it."""
+    """A text of fixed length: it lies under a checksum. Other ones lie on a heap, whose damage hangs HDF5."""
     data = text.encode()
     return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -134,6 +135,7 @@ class _Plan:
         return [
             ShardTask(
                 folder=self.folder,
+                split=self.index.split,
                 record=record,
                 entry=None if scope.quick else entries.get(record.file),
                 composites=None,
@@ -164,7 +166,7 @@ def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Pla
         manifest, note = _manifest(folder, index, scope)
         notes += [note] if note else []
         if manifest is not None:
-            tally.findings += _missing_sources(folder, manifest)
+            tally.add(_missing_sources(folder, manifest))
         plans.append(_Plan(folder, index, manifest))
     return plans, notes
 
@@ -201,12 +203,13 @@ def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
     )
 
 
-def _missing_sources(folder: Path, manifest: Manifest) -> list[Finding]:
-    return [
+def _missing_sources(folder: Path, manifest: Manifest) -> Tally:
+    findings = [
         Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
         for failure in manifest.failures
         for error in failure.errors
     ]
+    return Tally(findings, Counter(source=len(findings)))
 
 
 def _sampled(tasks: list[ShardTask], scope: Scope) -> list[ShardTask]:

@@ -24,12 +24,16 @@ class DiskFullError(DimtoolError):
 
 @dataclass(frozen=True, kw_only=True)
 class ShardJob:
-    """Build `entry` into `folder`; unfinished files live in `scratch`, on the same file system."""
+    """Build `entry` into `folder`; unfinished files live in `scratch`, on the same file system.
+
+    sha256: what the file must be, in hexadecimal, where it is to be what it was before.
+    """
 
     entry: ForegroundEntry
     split: str
     folder: Path
     scratch: Path
+    sha256: str = ""
 
     @property
     def path(self) -> Path:
@@ -71,6 +75,7 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
     try:
         matte = read_matte(job.entry)
         write_shard(part, job.header, matte, _layers(job.entry, matte))
+        _refuse_another(part, job)
         publish(part, job.path)
     except SourceError as error:
         errors = (str(error), *_background_errors(job.entry))
@@ -85,6 +90,14 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
     finally:
         part.unlink(missing_ok=True)
     return record_of(job.path)
+
+
+def _refuse_another(part: Path, job: ShardJob) -> None:
+    if job.sha256 and file_sha256(part) != job.sha256:
+        raise SourceError(
+            f"{job.path} cannot be built as it was: a source or a decoder has changed since; "
+            "remove it and run `dimtool build-dataset` to have it from what is there now"
+        )
 
 
 def pixel_count(entry: ForegroundEntry) -> int:

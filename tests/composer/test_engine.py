@@ -55,6 +55,8 @@ def test_workers_do_not_hear_ctrl_c_from_their_first_moment_on(run_python: Calla
     In a fresh process, where the helpers that unblock signals as they start are not at work yet.
     """
     script = """
+import signal
+from functools import partial
 from dimtool.composer.engine import LocalProcesses
 
 blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK)  # given nothing more to block
