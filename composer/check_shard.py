@@ -210,6 +210,7 @@ def check_format(subject: _Subject) -> bool:
             what = f"dataset {name} is of another shape or type"
             subject.found("format", what, expected=(shape, kind), found=found)
     if len(subject.tally.findings) == before:
+        _check_attributes(subject)
         _check_tiles(subject)
     return len(subject.tally.findings) == before
 
@@ -218,6 +219,16 @@ def _fits(data: h5py.Dataset, shape: tuple[int | None, ...], kind: str) -> bool:
     found = data.shape or ()
     sides = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
     return sides and data.dtype.str.lstrip("<|").startswith(kind)
+
+
+def _check_attributes(subject: _Subject) -> None:
+    """Those that opening a shard does not need."""
+    digests = subject.shard.source_digests
+    for name in ("foreground", "alpha"):
+        if digests[name].shape != (2, 32):
+            subject.found("format", f"attribute {name}_source is no pair of digests")
+    if not subject.shard.versions:
+        subject.found("format", "attribute versions is empty")
 
 
 def _check_tiles(subject: _Subject) -> None:
@@ -387,4 +398,5 @@ def _wrong_pixels(wrong: NDArray[np.bool_]) -> int:
 
 
 def _without_path(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+    advice = ": run `dimtool verify-composites`"
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(advice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import groupby, pairwise
 
 import h5py
 import numpy as np
@@ -15,15 +15,6 @@ Window = tuple[slice, slice]  # rows, columns
 WHOLE: Window = (slice(None), slice(None))
 
 Mask = NDArray[np.bool_]
-
-
-class Block(NamedTuple):
-    """Rows and columns, from `top`, `left` up to but not including `bottom`, `right`."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
 
 
 class TileGrid:
@@ -52,29 +43,26 @@ class TileGrid:
 
     def least(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The least value in each tile of an array of the window's size, (h, w)."""
-        rows, columns = self._edges
-        return np.minimum.reduceat(np.minimum.reduceat(values, rows[:-1], 0), columns[:-1], 1)
+        return self._of_tiles(np.minimum, values)
 
     def most(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The greatest value in each."""
-        rows, columns = self._edges
-        return np.maximum.reduceat(np.maximum.reduceat(values, rows[:-1], 0), columns[:-1], 1)
+        return self._of_tiles(np.maximum, values)
 
-    def blocks(self, tiles: Mask) -> Iterator[Block]:
+    def _of_tiles(self, extreme: np.ufunc, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        # A call for each tile takes half the time of `reduceat`, which takes them row by row.
+        rows, columns = (list(pairwise(edges.tolist())) for edges in self._edges)
+        found = [extreme.reduce(values[y0:y1, x0:x1], axis=None) for y0, y1 in rows for x0, x1 in columns]
+        return np.array(found, np.uint8).reshape(self.shape)
+
+    def blocks(self, tiles: Mask) -> Iterator[Window]:
         """The chosen tiles' pixels in the window, cut at its borders; neighbours in a row as one block."""
         rows, columns = (edges.tolist() for edges in self._edges)
-        if tiles.all():
-            yield Block(0, 0, rows[-1], columns[-1])
-            return
         for y, row in enumerate(tiles.tolist()):
-            x = 0
-            while x < len(row):
-                first = x
-                while x < len(row) and row[x]:
-                    x += 1
-                if x > first:
-                    yield Block(rows[y], columns[first], rows[y + 1], columns[x])
-                x += 1
+            for wanted, run in groupby(range(len(row)), key=row.__getitem__):
+                if wanted:
+                    numbers = list(run)
+                    yield slice(rows[y], rows[y + 1]), slice(columns[numbers[0]], columns[numbers[-1] + 1])
 
     def read(
         self, dataset: h5py.Dataset, into: NDArray[np.uint8], tiles: Mask | None = None, layer: int | None = None
@@ -84,8 +72,7 @@ class TileGrid:
         dataset: (h, w) or (h, w, 3); or (n, h, w, 3) with `layer`, which composite. Elsewhere `into` stays
         as it is. By HDF5's own interface, in one call: h5py's costs more for each block.
         """
-        every = np.ones(self.shape, np.bool_) if tiles is None else tiles
-        if not every.any():
+        if tiles is not None and not tiles.any():
             return
         first, one = ((), ()) if layer is None else ((layer,), (1,))
         colours = into.shape[2:]
@@ -93,9 +80,10 @@ class TileGrid:
         memory, stored = h5py.h5s.create_simple(into.shape), dataset.id.get_space()
         memory.select_none()
         stored.select_none()
-        for top, left, bottom, right in self.blocks(every):
-            size = (bottom - top, right - left, *colours)
-            place = (top + self._origin[0], left + self._origin[1])
-            memory.select_hyperslab((top, left, *zero), size, op=h5py.h5s.SELECT_OR)
+        whole = slice(0, self.pixels[0]), slice(0, self.pixels[1])
+        for rows, columns in [whole] if tiles is None else self.blocks(tiles):
+            size = (rows.stop - rows.start, columns.stop - columns.start, *colours)
+            place = (rows.start + self._origin[0], columns.start + self._origin[1])
+            memory.select_hyperslab((rows.start, columns.start, *zero), size, op=h5py.h5s.SELECT_OR)
             stored.select_hyperslab((*first, *place, *zero), (*one, *size), op=h5py.h5s.SELECT_OR)
         dataset.id.read(memory, stored, into)

@@ -184,10 +184,9 @@ def read_crop(shard: Shard, i: int, cut: Cut, config: CropConfig) -> Crop:
     near = grid.least(distance) <= _reach(max(radii), side / config.size)
     image, *colours = _colours(shard, i, grid, alpha, near & config.colours)
     nothing = torch.empty(0, dtype=torch.uint8)
-    foreground, background = nothing, nothing
-    if config.colours:
-        known_background(colours[1], image, alpha)
-        foreground, background = (_scaled(each, config.size, cut.flip) for each in colours)
+    foreground, background = (
+        _scaled(each, config.size, cut.flip) if config.colours else nothing for each in colours
+    )
     return Crop(
         image=_scaled(image, config.size, cut.flip),
         trimap=_scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip),
@@ -201,17 +200,19 @@ def read_crop(shard: Shard, i: int, cut: Cut, config: CropConfig) -> Crop:
 def _colours(
     shard: Shard, i: int, grid: TileGrid, alpha: UInt8Mask, near: Mask
 ) -> tuple[UInt8Image, UInt8Image, UInt8Image]:
-    """Windows of composite `i` and, in the tiles that are `near`, of its foreground and stored background.
+    """Windows of composite `i` and, right in the tiles that are `near`, of its foreground and background.
 
     Where a tile is opaque the composite is the foreground, which decodes in half the time.
     """
     image, foreground, background = np.zeros((3, *alpha.shape, 3), np.uint8)
-    opaque = grid.least(alpha) == 255
-    shard.fill(image, "composite", grid, layer=i, tiles=~opaque)
-    shard.fill(foreground, "foreground", grid, tiles=near | opaque)
-    shard.fill(background, "background", grid, layer=i, tiles=near & (grid.most(alpha) > 0))
-    for top, left, bottom, right in grid.blocks(opaque):
-        image[top:bottom, left:right] = foreground[top:bottom, left:right]
+    least, most = grid.least(alpha), grid.most(alpha)
+    shard.fill(image, "composite", grid, layer=i, tiles=least < 255)
+    shard.fill(foreground, "foreground", grid, tiles=near | (least == 255))
+    shard.fill(background, "background", grid, layer=i, tiles=near & (most > 0))
+    for block in grid.blocks(least == 255):
+        image[block] = foreground[block]
+    for block in grid.blocks(near & (least == 0)):
+        background[block] = known_background(background[block], image[block], alpha[block])
     return image, foreground, background
 
 

@@ -31,7 +31,8 @@ class Matter:
     def __init__(self, *, model: DeepImageMatting, device: torch.device) -> None:
         """The model moves to the device and is laid out channels last: less memory there, and faster."""
         self.device = device
-        self.model = model.to(device=device).to(memory_format=torch.channels_last).eval()
+        self.model = model.to(device).eval()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def matte(self, image: UInt8Image, trimap: UInt8Mask, *, max_memory: int | None = None) -> Alpha:
         """The alpha of an image of any size, (h, w) float32 in 0..1.
@@ -51,7 +52,7 @@ class Matter:
         _check(image, trimap)
         unknown = trimap == UNKNOWN
         memory = free_memory(self.device) if max_memory is None else max_memory
-        alpha = (trimap == 255).astype(np.float32)
+        alpha: Alpha = (trimap == 255).astype(np.float32)
         while True:
             try:
                 for tile in plan(self.model.config, trimap.shape, memory):

@@ -34,7 +34,7 @@ def receptive_margin(config: ModelConfig) -> int:
 
 
 def plan_tiles(height: int, width: int, *, pixels: int, margin: int) -> list[Tile]:
-    """The tiles with the least work of those of at most `pixels`; one if the image fits; none if nothing does.
+    """The tiles with the least work, each of at most `pixels`; one if the image fits, none if no tile does.
 
     What a tile keeps lies `margin` pixels or more inside it, or at the image's border. Tiles begin at
     multiples of 32, so that the poolings' windows lie as in the whole image. margin: a multiple of 32.

@@ -84,7 +84,7 @@ def test_every_command_has_an_example_that_can_be_copied(
 
 def test_the_help_says_how_to_start(capsys: pytest.CaptureFixture[str]) -> None:
     text = _help("", capsys)
-    assert "\n    dimtool inspect shards/train\n" in text
+    assert "\n    dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10\n" in text
     assert all(name in text for name in cli.cli.commands)
 
 

@@ -1,0 +1,228 @@
+"""Evaluation: names matched, scores in order, the table, the CSV and the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dimtool.cli import run
+from dimtool.composer.build import build_dataset
+from dimtool.composer.dataset import CompositeDataset
+from dimtool.composer.engine import LocalProcesses
+from dimtool.composer.manifest import Lists, read_manifest
+from dimtool.composer.trimap import trimap_of
+from dimtool.model.checkpoint import save_model
+from dimtool.model.evaluation import (
+    Evaluation,
+    EvaluationError,
+    FolderSubject,
+    ImageScores,
+    ModelSubject,
+    TestImages,
+    Trimaps,
+    evaluate,
+)
+from dimtool.model.evaluation_page import pick_images
+from dimtool.model.metrics import Scores, matting_scores
+from dimtool.model.network import DeepImageMatting, ModelConfig
+
+
+class Quiet:
+    """A reporter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.total, self.names = 0, []
+
+    def planned(self, images: int) -> None:
+        self.total = images
+
+    def scored(self, image: ImageScores) -> None:
+        self.names.append(image.name)
+
+    def finished(self, *_: object) -> None: ...
+
+    def note(self, *_: object) -> None: ...
+
+
+class QuietBuild(Quiet):
+    def planned(self, composites: int, kept: int = 0) -> None: ...  # type: ignore[override]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two test foregrounds of different sizes over three backgrounds each."""
+    root, rng = tmp_path_factory.mktemp("evaluation"), np.random.default_rng(1)
+    for name in ("fg", "alpha", "bg"):
+        (root / name).mkdir()
+    for i, (height, width) in enumerate([(70, 50), (64, 97)]):
+        y, x = np.mgrid[:height, :width]
+        alpha = np.clip(255 * (1.5 - 1.5 * np.hypot(2 * y / height - 1, 2 * x / width - 1)), 0, 255)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(root / f"fg/t{i}.png")
+        Image.fromarray(alpha.astype(np.uint8)).save(root / f"alpha/t{i}.png")
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(root / f"bg/b{i}.png")
+    (root / "test_fg.txt").write_text("t0.png\nt1.png")
+    (root / "test_bg.txt").write_text("\n".join(f"b{i}.png" for i in range(6)))
+    manifest = read_manifest(Lists(fg_list=root / "test_fg.txt", per_fg=3))
+    build_dataset(manifest, root / "shards", engine=LocalProcesses(workers=1), reporter=QuietBuild())
+    return root / "shards"
+
+
+@pytest.fixture(scope="module")
+def model() -> DeepImageMatting:
+    torch.manual_seed(0)
+    return DeepImageMatting(ModelConfig(bottleneck="slim", width=0.125)).eval()
+
+
+def expected_scores(model: DeepImageMatting, shards: Path, radius: int) -> list[tuple[str, float]]:
+    """Name and SAD of each composite, one image at a time, straight from the definition."""
+    found = []
+    for sample in CompositeDataset(shards):
+        trimap = trimap_of(sample.alpha, sample.distance, radius, radius)
+        image = torch.from_numpy(sample.composite).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            alpha = model(image, torch.from_numpy(trimap)[None, None].float() / 255).alpha[0, 0].numpy()
+        rounded = np.floor(alpha * 255 + 0.5)
+        unknown = trimap == 128
+        error = np.abs(rounded - sample.alpha)[unknown].sum() / 255 / 1000
+        found.append((sample.name, float(error)))
+    return found
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (2, 1)])
+def test_scores_each_composite_of_the_shards(
+    model: DeepImageMatting, shards: Path, batch_size: int, workers: int
+) -> None:
+    images = TestImages(shards, Trimaps(radius=6))
+    subject = ModelSubject(
+        model=model, images=images, device=torch.device("cpu"), batch_size=batch_size, workers=workers
+    )
+    reporter = Quiet()
+    evaluation = evaluate(subject, reporter=reporter, workers=1)
+    expected = expected_scores(model, shards, 6)
+    assert [image.name for image in evaluation.images] == reporter.names == [name for name, _ in expected]
+    assert [image.scores.sad for image in evaluation.images] == pytest.approx(
+        [sad for _, sad in expected], abs=2e-5
+    )
+    assert evaluation.means()["sad"] == pytest.approx(np.mean([sad for _, sad in expected]), abs=2e-5)
+    assert not evaluation.full
+    assert "not the official" in evaluation.caveat()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Two predictions of one foreground, its truth and a trimap for each."""
+    rng = np.random.default_rng(2)
+    paths = {name: tmp_path / name for name in ("pred", "truth", "trimap")}
+    for path in paths.values():
+        path.mkdir()
+    truth = rng.integers(0, 256, (40, 30), dtype=np.uint8)
+    Image.fromarray(truth).save(paths["truth"] / "cat.png")
+    trimap = np.full((40, 30), 128, np.uint8)
+    trimap[:5], trimap[-5:] = 0, 255
+    for i in range(2):
+        prediction = np.clip(truth.astype(int) + 10 * (i + 1), 0, 255).astype(np.uint8)
+        Image.fromarray(prediction).save(paths["pred"] / f"cat_{i}.png")
+        Image.fromarray(trimap).save(paths["trimap"] / f"cat_{i}.png")
+    return paths
+
+
+def test_scores_a_folder_of_predictions(folders: dict[str, Path]) -> None:
+    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    evaluation = evaluate(subject, reporter=Quiet(), workers=1)
+    for image in evaluation.images:
+        read = [np.array(Image.open(folders[name] / f"{image.name}.png")) for name in ("pred", "trimap")]
+        truth = np.array(Image.open(folders["truth"] / "cat.png"))
+        assert image.scores == matting_scores(read[0], truth, read[1])
+    rows = list(csv.DictReader(io.StringIO(evaluation.csv())))
+    assert [row["image"] for row in rows] == ["cat_0", "cat_1"]
+    assert float(rows[1]["sad"]) > float(rows[0]["sad"]) > 0
+
+
+def test_what_is_missing_is_named_before_anything_is_scored(folders: dict[str, Path]) -> None:
+    (folders["trimap"] / "cat_1.png").unlink()
+    with pytest.raises(EvaluationError, match=r"cat_1\.png.*trimap"):
+        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+
+
+def test_sizes_and_trimap_values_are_checked(folders: dict[str, Path]) -> None:
+    Image.new("L", (31, 40)).save(folders["pred"] / "cat_0.png")
+    Image.fromarray(np.full((40, 30), 100, np.uint8)).save(folders["trimap"] / "cat_1.png")
+    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    with pytest.raises(EvaluationError, match=r"cat_0\.png is 31 x 40 .*cat\.png 30 x 40"):
+        subject.view(0)
+    with pytest.raises(EvaluationError, match=r"cat_1\.png is no trimap .*\[100\]"):
+        subject.view(1)
+
+
+def test_no_unknown_pixel_names_the_image(folders: dict[str, Path]) -> None:
+    Image.new("L", (30, 40), 255).save(folders["trimap"] / "cat_0.png")
+    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    with pytest.raises(EvaluationError, match="cat_0 cannot be scored"):
+        evaluate(subject, reporter=Quiet(), workers=1)
+
+
+def scores(sad: float) -> Scores:
+    return Scores(sad=sad, mse=0, grad=0, conn=0, whole_image_sad=0, whole_image_mse=0)
+
+
+def test_the_full_test_set_is_told_from_others() -> None:
+    images = tuple(ImageScores(name=str(i), number=i, scores=scores(i)) for i in range(1000))
+    full = Evaluation(images=images, trimaps="trimaps of x", full=True)
+    assert "comparable where those are the official trimaps" in full.caveat()
+    assert full.means()["sad"] == 499.5
+    assert "this one" in full.text()
+    assert "50.4" in full.text()  # the paper's
+    part = Evaluation(images=images[:9], trimaps="trimaps of x", full=False)
+    assert "not comparable" in part.caveat()
+
+
+def test_gallery_picks_the_worst_the_median_and_the_best() -> None:
+    sads = np.random.default_rng(0).permutation(101)
+    groups = pick_images([ImageScores(name=str(i), number=i, scores=scores(s)) for i, s in enumerate(sads)])
+    assert [image.scores.sad for image in groups["Worst"]] == [100, 99, 98, 97]
+    assert [image.scores.sad for image in groups["Best"]] == [3, 2, 1, 0]
+    assert 50 in [image.scores.sad for image in groups["Median"]]
+
+
+def test_command_writes_csv_page_and_json(
+    model: DeepImageMatting, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(tmp_path / "model.safetensors", model)
+    out = tmp_path / "out"
+    arguments = [
+        "--checkpoint",
+        str(tmp_path / "model.safetensors"),
+        "--shards",
+        str(shards),
+        "--out",
+        str(out),
+    ]
+    assert run(["evaluate", *arguments, "--workers", "1", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert {"sad", "mse", "grad", "conn"} <= values.keys()
+    assert values["images"] == 6
+    html = (out / "index.html").read_text()
+    sources = [part.split('"')[0] for part in html.split('<img src="')[1:]]
+    assert len(sources) == 6 * 5  # image, trimap, prediction, truth, error
+    for source in sources:
+        Image.open(out / source).load()
+    worst = max(
+        csv.DictReader(io.StringIO((out / "scores.csv").read_text())), key=lambda row: float(row["sad"])
+    )
+    assert html.index(f"<h4>{worst['image']}</h4>") == html.index("<h4>")
+
+
+def test_command_refuses_half_of_what_it_needs(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate"]) == 2
+    assert run(["evaluate", "--pred-dir", str(folders["pred"])]) == 2
+    assert "--truth-dir" in capsys.readouterr().err
