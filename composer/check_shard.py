@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..text import count
+from .check_sources import Sources
 from .composition import composite
 from .duplicates import PerceptualHash, perceptual_hash
 from .files import file_sha256
-from .findings import Finding, Tally
-from .images import (
-    Source,
-    SourceError,
-    UInt8Image,
-    UInt8Mask,
-    read_alpha,
-    read_background,
-    read_foreground,
-    sha256,
-)
+from .findings import Tally
+from .images import UInt8Image, sha256
 from .index import ShardRecord
-from .manifest import ForegroundEntry
-from .shard import Shard, ShardError, current_versions, layout
-from .tiles import (
-    HTJ2K,
-    Corner,
-    TileDecoder,
-    TileError,
-    filters_of,
-    tile_corners,
-    tile_shape,
-    used_tiles,
-)
-from .trimap import background_band, sample_centers, transition_distance, transition_region
-from .work import fit_source
+from .shard import Shard, ShardError, layout
+from .subject import ShardTask, Subject, gather, wrong_pixels
+from .tiles import HTJ2K, TileDecoder, TileError, filters_of, tile_corners, tile_shape
+from .trimap import sample_centers, transition_distance, transition_region
 
 UNKNOWN_RADIUS = 10  # of the trimap whose unknown fraction the report shows
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardTask:
-    """Check one shard of `folder`, of `split`, as `record` says that it is.
-
-    entry: where its sources lie, where they are there. composites: which to look into; None for all.
-    hash_file: whether to compare the file's SHA-256. maps: whether to compute distance and centers again.
-    """
-
-    folder: Path
-    split: str
-    record: ShardRecord
-    entry: ForegroundEntry | None = None
-    composites: tuple[int, ...] | None = None
-    hash_file: bool = True
-    maps: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +57,7 @@ class ShardReport:
 def check_shard(task: ShardTask) -> ShardReport:
     """All checks of one shard. Whatever is wrong with it is a Finding, never an exception."""
     tally = Tally()
-    subject = _Subject(task, tally)
+    subject = Subject(task, tally)
     check_file(subject)
     facts = None
     try:
@@ -108,78 +72,7 @@ def check_shard(task: ShardTask) -> ShardReport:
     return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
 
 
-@dataclass
-class _Subject:
-    """The shard under examination; decoded arrays are kept for the checks that share them."""
-
-    task: ShardTask
-    tally: Tally
-    shard: Shard = field(init=False)
-
-    @property
-    def path(self) -> Path:
-        return self.task.folder / self.task.record.file
-
-    def found(
-        self,
-        check: str,
-        what: str,
-        *,
-        composite: int | None = None,
-        expected: object = "",
-        found: object = "",
-    ) -> None:
-        self.tally.findings.append(
-            Finding(
-                check=check,
-                folder=str(self.task.folder),
-                shard=self.task.record.file,
-                composite=composite,
-                what=what,
-                expected=str(expected),
-                found=str(found),
-            )
-        )
-
-    @cached_property
-    def foreground(self) -> UInt8Image:
-        return self.shard.foreground()
-
-    @cached_property
-    def alpha(self) -> UInt8Mask:
-        return self.shard.alpha()
-
-    @cached_property
-    def distance(self) -> UInt8Mask:
-        return self.shard.distance()
-
-    @cached_property
-    def band(self) -> NDArray[np.bool_]:
-        """Where backgrounds are kept, (h, w)."""
-        return background_band(self.alpha, self.distance, self.shard.header.background_radius)
-
-    @cached_property
-    def kept(self) -> list[Corner]:
-        """The tiles of a background that must be there."""
-        return used_tiles(self.band)
-
-    @cached_property
-    def opaque(self) -> NDArray[np.bool_]:
-        """Where alpha is 255, for each channel, (h, w, 3)."""
-        return np.repeat(self.alpha == 255, 3).reshape(*self.alpha.shape, 3)
-
-    @cached_property
-    def between(self) -> NDArray[np.intp]:
-        """Flat positions where 0 < alpha < 255."""
-        return np.flatnonzero((self.alpha > 0) & (self.alpha < 255))
-
-    @cached_property
-    def blended_parts(self) -> tuple[UInt8Image, UInt8Mask]:
-        """Foreground (1, m, 3) and alpha (1, m) at the positions between."""
-        return _gather(self.foreground, self.between), self.alpha.ravel()[self.between][None]
-
-
-def check_file(subject: _Subject) -> None:
+def check_file(subject: Subject) -> None:
     """Size and SHA-256 of the file against the index."""
     record, path = subject.task.record, subject.path
     subject.tally.tried["files"] += 1
@@ -192,7 +85,7 @@ def check_file(subject: _Subject) -> None:
         subject.found("files", f"the file cannot be read: {error.strerror}")
 
 
-def check_format(subject: _Subject) -> bool:
+def check_format(subject: Subject) -> bool:
     """Header, datasets, shapes, types, and the presence of every tile. Whether pixels can be looked at."""
     subject.tally.tried["format"] += 1
     before = len(subject.tally.findings)
@@ -221,7 +114,7 @@ def _fits(data: h5py.Dataset, shape: tuple[int | None, ...], kind: str) -> bool:
     return sides and data.dtype.str.lstrip("<|").startswith(kind)
 
 
-def _check_attributes(subject: _Subject) -> None:
+def _check_attributes(subject: Subject) -> None:
     """Those that opening a shard does not need."""
     digests = subject.shard.source_digests
     for name in ("foreground", "alpha"):
@@ -231,7 +124,7 @@ def _check_attributes(subject: _Subject) -> None:
         subject.found("format", "attribute versions is empty")
 
 
-def _check_tiles(subject: _Subject) -> None:
+def _check_tiles(subject: Subject) -> None:
     """As many tiles as there must be: an unwritten one would read as zeros."""
     record = subject.task.record
     for name, corners in (
@@ -245,7 +138,7 @@ def _check_tiles(subject: _Subject) -> None:
             subject.found("format", f"{name} has another number of tiles", expected=expected, found=there)
 
 
-def check_maps(subject: _Subject) -> None:
+def check_maps(subject: Subject) -> None:
     """The shared arrays: foreground and alpha against their digests, distance and centers computed again."""
     if not subject.task.maps:
         return
@@ -261,10 +154,10 @@ def check_maps(subject: _Subject) -> None:
         subject.found("maps", "centers are not the sample of the alpha's transition region")
 
 
-def _check_composites(subject: _Subject) -> None:
+def _check_composites(subject: Subject) -> None:
     shard, task = subject.shard, subject.task
     chosen = range(len(shard)) if task.composites is None else task.composites
-    digests, sources = shard.digests, _Sources(subject)
+    digests, sources = shard.digests, Sources(subject)
     read_composite = TileDecoder(shard.datasets["composite"])
     read_background = TileDecoder(shard.datasets["background"], subject.kept)
     for i in chosen:
@@ -280,7 +173,7 @@ def _check_composites(subject: _Subject) -> None:
 
 
 def check_pixels(
-    subject: _Subject, i: int, layer: UInt8Image, background: UInt8Image, digests: NDArray[np.uint8]
+    subject: Subject, i: int, layer: UInt8Image, background: UInt8Image, digests: NDArray[np.uint8]
 ) -> bool:
     """Decoded composite and background against the digests that were taken when they were composed."""
     good = True
@@ -293,82 +186,22 @@ def check_pixels(
     return good
 
 
-def check_composition(subject: _Subject, i: int, layer: UInt8Image, background: UInt8Image) -> None:
+def check_composition(subject: Subject, i: int, layer: UInt8Image, background: UInt8Image) -> None:
     """The composite against the rule, from the shard's own foreground, alpha and background, bit for bit.
 
     Where alpha is 0 the composite is the background by definition; where it is 255 the rule gives the
     foreground, whether or not a background is kept.
     """
     subject.tally.tried["composition"] += 1
-    blended = composite(*subject.blended_parts, _gather(background, subject.between))
-    wrong = _wrong_pixels(blended != _gather(layer, subject.between))
-    wrong += _wrong_pixels((subject.foreground != layer) & subject.opaque)
+    blended = composite(*subject.blended_parts, gather(background, subject.between))
+    wrong = wrong_pixels(blended != gather(layer, subject.between))
+    wrong += wrong_pixels((subject.foreground != layer) & subject.opaque)
     if wrong:
-        subject.found("composition", f"{wrong:,} pixels are not the official composition", composite=i)
+        what = f"it is not the official composition in {count(wrong, 'pixel')}"
+        subject.found("composition", what, composite=i)
 
 
-@dataclass
-class _Sources:
-    """The source files of a shard, where they are there: decoded again, composed again."""
-
-    subject: _Subject
-
-    @cached_property
-    def matte(self) -> tuple[UInt8Image, UInt8Mask] | None:
-        """Foreground and alpha from their files; None where a file is not what the shard was built from."""
-        entry, digests = self.subject.task.entry, self.subject.shard.source_digests
-        if entry is None:
-            return None
-        foreground = self._decode(read_foreground, entry.foreground, digests["foreground"], None)
-        alpha = self._decode(read_alpha, entry.alpha, digests["alpha"], None)
-        return None if foreground is None or alpha is None else (foreground.pixels, alpha.pixels)
-
-    @cached_property
-    def background_digests(self) -> NDArray[np.uint8]:
-        return self.subject.shard.source_digests["background"]
-
-    def check(self, i: int, layer: UInt8Image, stored: UInt8Image) -> None:
-        """Composite `i` and its stored background against those of the source files, bit for bit."""
-        entry, matte = self.subject.task.entry, self.matte
-        if entry is None:
-            return
-        background = self._decode(read_background, entry.backgrounds[i], self.background_digests[i], i)
-        if background is None or matte is None:
-            return
-        fitted = fit_source(background, *matte[1].shape)
-        if wrong := _wrong_pixels(composite(*matte, fitted) != layer):
-            what = f"{wrong:,} pixels are not the composition of the sources"
-            self.subject.found("composition", what, composite=i)
-        if wrong := _wrong_pixels(fitted * self.subject.band[..., None] != stored):
-            what = f"{wrong:,} pixels of its background are not those of the source"
-            self.subject.found("composition", what, composite=i)
-
-    def _decode(
-        self, read: Callable[[Path], Source], path: Path, digests: NDArray[np.uint8], i: int | None
-    ) -> Source | None:
-        """The decoded file, if it is byte for byte and pixel for pixel what the shard was built from."""
-        tally = self.subject.tally
-        tally.tried["source"] += 1
-        try:
-            source = read(path)
-        except SourceError as error:
-            self.subject.found("source", str(error), composite=i)
-            return None
-        same_file, same_pixels = (source.digests == digests).all(axis=1)
-        if not same_file:
-            pixels = "its pixels are the same" if same_pixels else "its pixels too"
-            self.subject.found("source", f"{path} has changed since the build, {pixels}", composite=i)
-            return None
-        tally.tried["decoder"] += 1
-        if not same_pixels:
-            what = f"{path} is the same file, but decodes to other pixels than when the shard was built"
-            versions = self.subject.shard.versions, current_versions()
-            self.subject.found("decoder", what, composite=i, expected=versions[0], found=versions[1])
-            return None
-        return source
-
-
-def _facts(subject: _Subject) -> ShardFacts:
+def _facts(subject: Subject) -> ShardFacts:
     shard, alpha = subject.shard, subject.alpha
     height, width = alpha.shape
     sizes = np.maximum(shard.background_sizes, 1).astype(float)
@@ -384,17 +217,6 @@ def _facts(subject: _Subject) -> ShardFacts:
         unknown=float((subject.distance <= UNKNOWN_RADIUS).mean()),
         enlarged=tuple(enlarged.tolist()),
     )
-
-
-def _gather(pixels: UInt8Image, positions: NDArray[np.intp]) -> UInt8Image:
-    """(h, w, 3) at m flat positions, as one row: (1, m, 3)."""
-    return pixels.reshape(-1, 3).take(positions, axis=0)[None]
-
-
-def _wrong_pixels(wrong: NDArray[np.bool_]) -> int:
-    """How many pixels, in the last dimension, hold a wrong value."""
-    # Looking for any at all is ten times as fast as counting them, and nearly always enough.
-    return int(wrong.any(axis=-1).sum()) if wrong.any() else 0
 
 
 def _without_path(error: Exception, path: Path) -> str:

@@ -38,7 +38,7 @@ def fit_background(background: UInt8Image, height: int, width: int) -> UInt8Imag
     if new != old:
         check_pixels(*new, f"a background of {old[1]} x {old[0]} enlarged for {width} x {height}")
         resized = Image.fromarray(background).resize((new[1], new[0]), Image.Resampling.BICUBIC)
-        background = np.asarray(resized)
+        return np.asarray(resized.crop((0, 0, width, height)))
     return np.ascontiguousarray(background[:height, :width])
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from .build import Reporter
 from .check_set import FolderReport
-from .check_shard import ShardTask, check_shard
+from .check_shard import check_shard
 from .engine import Engine
 from .findings import REPAIRABLE, Finding
 from .index import ShardRecord, write_index
 from .manifest import Failure
 from .scratch import scratch_of, sole_builder
 from .shard import current_versions
+from .subject import ShardTask
 from .verify import Verification
 from .work import ShardJob, build_shard
 

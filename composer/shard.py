@@ -20,7 +20,7 @@ from ..errors import DimtoolError
 from ..version import __version__
 from .images import Source, UInt8Image, UInt8Mask, decoder_versions, sha256
 from .stream import Stream
-from .tiles import TILE, TileEncoder, create_image_stack, used_tiles
+from .tiles import TileEncoder, create_image_stack, tile_corners, tile_shape, used_tiles
 from .windows import WHOLE, Mask, TileGrid, Window
 
 FORMAT = "dimtool-shard"
@@ -129,8 +129,8 @@ def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
         ("distance", matte.distance),
     ):
         # Read with each of the composites and stored once: a codec that decodes fast, not the smallest.
-        chunks = tuple(min(TILE, side) for side in values.shape)
-        file.create_dataset(name, data=values, chunks=chunks, **hdf5plugin.Zstd(clevel=9))
+        chunks = (*tile_shape(*values.shape[:2]), *values.shape[2:])
+        file.create_dataset(name, data=values, chunks=chunks, **hdf5plugin.Zstd(clevel=5))
     file["centers"] = matte.centers
     names = [name.encode() for name in header.backgrounds]
     longest = max((len(name) for name in names), default=1)
@@ -140,8 +140,11 @@ def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
 def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[Layer]) -> None:
     height, width = matte.alpha.pixels.shape
     stacks = [create_image_stack(file, name, count, height, width) for name in ("composite", "background")]
-    composite_tiles = TileEncoder(height, width)
+    opaque = set(tile_corners(height, width)) - set(used_tiles(matte.alpha.pixels < 255))
+    composite_tiles = TileEncoder(height, width, constant=opaque)
     background_tiles = TileEncoder(height, width, used_tiles(matte.band))
+    # Spread over the channels once: NumPy multiplies arrays of one shape several times as fast.
+    band = np.repeat(matte.band[..., None], 3, axis=2)
     digest = np.zeros((count, 2, 32), np.uint8)
     source = np.zeros((count, 2, 32), np.uint8)
     size = np.zeros((count, 2), np.uint16)
@@ -150,7 +153,7 @@ def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[La
         if i == count:
             # HDF5 takes a chunk just past the end and overwrites memory with it.
             raise ValueError(f"more layers were given than {count} backgrounds")
-        background = layer.background * matte.band[..., None]
+        background = layer.background * band
         for (y, x), stream in composite_tiles(layer.composite):
             stacks[0].id.write_direct_chunk((i, y, x, 0), stream)
         for (y, x), stream in background_tiles(background):

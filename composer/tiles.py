@@ -8,7 +8,7 @@ filter (hdf5plugin's, id 32033) decodes it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import h5py
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .images import UInt8Image
 
-TILE = 128
+TILE = 128  # rows and columns of a tile, at most
 Corner = tuple[int, int]  # y, x of a tile's top left pixel
 HTJ2K = 32033  # the filter's number at the HDF Group's registry
 
@@ -29,8 +29,16 @@ _CODING = bytes.fromhex(
 
 
 def tile_shape(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a tile in an image of that size: 128, or the image's side where that is less."""
-    return min(TILE, height), min(TILE, width)
+    """Rows and columns of a tile in an image of that size: 128 at most, and as even as can be.
+
+    A side of 130 has two tiles of 65, not one of 128 and one that is nearly all padding.
+    """
+    return _even(height), _even(width)
+
+
+def _even(side: int) -> int:
+    count = -(-side // TILE)
+    return -(-side // count)
 
 
 def tile_corners(height: int, width: int) -> list[Corner]:
@@ -58,19 +66,24 @@ def stream_header(rows: int, columns: int) -> bytes:
 class TileEncoder:
     """Encodes images of one size, (h, w, 3), one after the other.
 
-    A tile that equals the one at the same place of the image before is not encoded again: where a
-    foreground is opaque, all its composites agree.
+    corners: which tiles; all of them where it is not given. constant: those that are likely to repeat,
+    because the foreground is opaque there: one that equals the tile of the image before is not encoded
+    again.
     """
 
-    def __init__(self, height: int, width: int, corners: Sequence[Corner] | None = None) -> None:
-        """`corners`: which tiles to encode; all of them where it is not given."""
-        rows, columns = tile_shape(height, width)
-        self._corners = tile_corners(height, width) if corners is None else corners
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        corners: Sequence[Corner] | None = None,
+        *,
+        constant: Iterable[Corner] = (),
+    ) -> None:
         self._shape = (height, width, 3)
-        self._tile = (rows, columns)
-        self._padding = ((0, -height % rows), (0, -width % columns), (0, 0))
-        self._last: UInt8Image | None = None
-        self._streams: dict[Corner, bytes] = {}
+        self._tile = tile_shape(height, width)
+        self._corners = tile_corners(height, width) if corners is None else corners
+        self._constant = frozenset(constant)
+        self._last: dict[Corner, tuple[UInt8Image, bytes]] = {}
 
     def __call__(self, image: UInt8Image) -> list[tuple[Corner, bytes]]:
         """((y, x), code stream) of each tile; the last row and column reach over the edge, repeated.
@@ -79,18 +92,28 @@ class TileEncoder:
         """
         if image.shape != self._shape:
             raise ValueError(f"an image is {image.shape}, not {self._shape}: fit the background first")
-        # Repeating the edge costs fewer bytes than zeros, and HDF5 cuts it off again.
-        padded = np.pad(image, self._padding, mode="edge")
-        for corner in self._corners:
-            tile = self._cut(padded, corner)
-            if self._last is None or not np.array_equal(tile, self._cut(self._last, corner)):
-                self._streams[corner] = encode(tile)
-        self._last = padded
-        return [(corner, self._streams[corner]) for corner in self._corners]
+        return [(corner, self._stream(corner, self._cut(image, corner))) for corner in self._corners]
+
+    def _stream(self, corner: Corner, tile: UInt8Image) -> bytes:
+        if corner not in self._constant:
+            return encode(tile)
+        last = self._last.get(corner)
+        if last is None or not np.array_equal(tile, last[0]):
+            last = self._last[corner] = tile.copy(), encode(tile)
+        return last[1]
 
     def _cut(self, image: UInt8Image, corner: Corner) -> UInt8Image:
-        y, x = corner
-        return image[y : y + self._tile[0], x : x + self._tile[1]]
+        (y, x), (rows, columns) = corner, self._tile
+        tile = image[y : y + rows, x : x + columns]
+        height, width = tile.shape[:2]
+        if (height, width) == (rows, columns):
+            return tile
+        # Repeating the edge costs fewer bytes than zeros, and HDF5 cuts it off again.
+        whole = np.empty((rows, columns, 3), np.uint8)
+        whole[:height, :width] = tile
+        whole[:height, width:] = tile[:, -1:]
+        whole[height:] = whole[height - 1]
+        return whole
 
 
 def used_tiles(mask: NDArray[np.bool_]) -> list[Corner]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ..errors import WrongUseError
 from .check_set import FolderReport, check_counts, check_duplicates, check_listing
-from .check_shard import ShardReport, ShardTask, check_shard
+from .check_shard import ShardReport, check_shard
 from .engine import Engine
 from .findings import CHECKS, Finding, Tally
 from .folders import ManifestError
@@ -21,6 +21,7 @@ from .index import INDEX_NAME, Index, read_index
 from .manifest import Lists, Manifest, read_manifest
 from .scratch import read_lists
 from .shard import ShardError
+from .subject import ShardTask
 
 QUICK = 200  # composites that a quick verification looks into, whatever the size of the set
 

@@ -65,7 +65,11 @@ class TileGrid:
                     yield slice(rows[y], rows[y + 1]), slice(columns[numbers[0]], columns[numbers[-1] + 1])
 
     def read(
-        self, dataset: h5py.Dataset, into: NDArray[np.uint8], tiles: Mask | None = None, layer: int | None = None
+        self,
+        dataset: h5py.Dataset,
+        into: NDArray[np.uint8],
+        tiles: Mask | None = None,
+        layer: int | None = None,
     ) -> None:
         """Read the window, or only the chosen tiles of it, into an array of its size.
 

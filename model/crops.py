@@ -89,11 +89,12 @@ class TrainingCrops(Dataset[Crop]):
         seed: int = 0,
         shards: Sequence[int] | None = None,
         skip_bad: bool = False,
+        max_open: int = 64,
     ) -> None:
         self.config = config or CropConfig()
         self.seed = seed
         self.skip_bad = skip_bad
-        self.composites = CompositeDataset(folder)
+        self.composites = CompositeDataset(folder, max_open=max_open)
         records = self.composites.index.shards
         self.left_out: list[str] = []
         self._items: list[tuple[int, int]] = []  # (number of the shard, number of the composite in it)

@@ -139,8 +139,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     yield popen
     for process in started:
-        for pid in _session(process.pid):
-            os.kill(pid, 9)
+        for pid, command in _session(process.pid).items():
+            if "resource_tracker" not in command:  # these clear /dev/shm when the others are gone
+                os.kill(pid, 9)
         process.wait()
         if process.stderr is not None:
             process.stderr.close()

@@ -19,7 +19,7 @@ from PIL import Image
 from dimtool.composer.engine import LocalProcesses
 from dimtool.composer.findings import CHECKS
 from dimtool.composer.index import Index, write_index
-from dimtool.composer.tiles import TILE, decode, encode
+from dimtool.composer.tiles import decode, encode
 from dimtool.composer.verify import Scope, Verification, verify_composites
 from dimtool.errors import WrongUseError
 
@@ -82,11 +82,12 @@ def _repaint(path: Path, i: int, changes: Mapping[tuple[int, int], int]) -> None
     """Move the red of pixels (y, x) of composite `i` by so much, up or down."""
     with h5py.File(path, "r+") as file:
         stack = file["composite"].id
+        _, rows, columns, _ = file["composite"].chunks
         for (y, x), by in changes.items():
-            corner = (i, y // TILE * TILE, x // TILE * TILE, 0)
+            corner = (i, y // rows * rows, x // columns * columns, 0)
             tile = decode(stack.read_direct_chunk(corner)[1]).copy()
-            red = int(tile[y % TILE, x % TILE, 0])
-            tile[y % TILE, x % TILE, 0] = red + by if red + by < 256 else red - by
+            red = int(tile[y % rows, x % columns, 0])
+            tile[y % rows, x % columns, 0] = red + by if red + by < 256 else red - by
             stack.write_direct_chunk(corner, encode(tile))
 
 

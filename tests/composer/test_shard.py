@@ -88,13 +88,13 @@ def is_variable(attribute: h5py.h5a.AttrID) -> bool:
 def test_file_is_as_the_format_says(path: Path, parts: ShardParts) -> None:
     """Shapes, types, chunks, filters, attributes, and nothing else."""
     n, h, w, m = 3, 150, 270, len(parts[1].centers)
-    image, chunk = (n, h, w, 3), (1, 128, 128, 3)
+    image, chunk = (n, h, w, 3), (1, 75, 90, 3)
     expected = {
         "composite": (image, "u1", chunk, [HTJ2K]),
         "background": (image, "u1", chunk, [HTJ2K]),
-        "foreground": ((h, w, 3), "u1", (128, 128, 3), [ZSTD]),
-        "alpha": ((h, w), "u1", (128, 128), [ZSTD]),
-        "distance": ((h, w), "u1", (128, 128), [ZSTD]),
+        "foreground": ((h, w, 3), "u1", (75, 90, 3), [ZSTD]),
+        "alpha": ((h, w), "u1", (75, 90), [ZSTD]),
+        "distance": ((h, w), "u1", (75, 90), [ZSTD]),
         "centers": ((m, 2), "<u2", None, []),
         "background_name": ((n,), "S", None, []),
         "background_size": ((n, 2), "<u2", None, []),
@@ -132,15 +132,15 @@ def test_file_is_as_the_format_says(path: Path, parts: ShardParts) -> None:
 def test_backgrounds_have_only_the_tiles_that_the_band_touches(path: Path, parts: ShardParts) -> None:
     """The others are never written, and read as zeros."""
     band = parts[1].band
-    touched = {(y, x) for y in (0, 128) for x in (0, 128, 256) if band[y : y + 128, x : x + 128].any()}
+    touched = {(y, x) for y in (0, 75) for x in (0, 90, 180) if band[y : y + 75, x : x + 90].any()}
     assert 0 < len(touched) < 6
     with h5py.File(path) as file:
         stack = file["background"].id
         offsets = [stack.get_chunk_info(i).chunk_offset for i in range(stack.get_num_chunks())]
         assert sorted(offsets) == sorted((i, y, x, 0) for i in range(3) for y, x in touched)
         assert file["composite"].id.get_num_chunks() == 3 * 6
-        for y, x in {(y, x) for y in (0, 128) for x in (0, 128, 256)} - touched:
-            assert not file["background"][:, y : y + 128, x : x + 128].any()
+        for y, x in {(y, x) for y in (0, 75) for x in (0, 90, 180)} - touched:
+            assert not file["background"][:, y : y + 75, x : x + 90].any()
 
 
 PLAIN_READER = """

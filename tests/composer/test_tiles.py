@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,9 @@ SIDES = st.one_of(st.integers(1, 12), st.integers(120, 140), st.integers(250, 27
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_tiles_cover_each_pixel_once(height: int, width: int) -> None:
     rows, columns = tile_shape(height, width)
-    assert (rows, columns) == (min(height, 128), min(width, 128))
+    for side, tile in ((height, rows), (width, columns)):
+        count = math.ceil(side / 128)  # as few as can be, and as even
+        assert tile == math.ceil(side / count) <= 128
     times = np.zeros((height, width), int)
     corners = tile_corners(height, width)
     for y, x in corners:
@@ -76,7 +79,7 @@ def test_a_stack_comes_back_through_the_hdf5_filter(noise: Noise, height: int, w
     images = noise(seed, 2, height, width, 3)
     mask = np.zeros((height, width), np.bool_)
     mask[:: 1 + seed % 150, :: 1 + seed % 131] = True
-    kept = used_tiles(mask)
+    kept, (rows, columns) = used_tiles(mask), tile_shape(height, width)
     with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
         whole = create_image_stack(file, "whole", 2, height, width)
         part = create_image_stack(file, "part", 2, height, width)
@@ -90,7 +93,7 @@ def test_a_stack_comes_back_through_the_hdf5_filter(noise: Noise, height: int, w
         assert np.array_equal(whole[...], images)
         inside = np.zeros((height, width), np.bool_)
         for y, x in kept:
-            inside[y : y + 128, x : x + 128] = True
+            inside[y : y + rows, x : x + columns] = True
         assert np.array_equal(part[...], images * inside[..., None])
         assert whole.id.get_num_chunks() == 2 * -(-height // 128) * -(-width // 128)
         assert part.id.get_num_chunks() == 2 * len(kept)
@@ -104,13 +107,13 @@ def test_used_tiles(height: int, width: int, seed: int) -> None:
     places = [(int(rng.integers(height)), int(rng.integers(width))) for _ in range(rng.integers(0, 4))]
     for place in places:
         mask[place] = True
-    rows, columns = min(128, height), min(128, width)
+    rows, columns = tile_shape(height, width)
     assert used_tiles(mask) == sorted({(y // rows * rows, x // columns * columns) for y, x in places})
 
 
 def padded_tile(image: UInt8, y: int, x: int) -> UInt8:
     """The tile at a corner, filled up with the nearest pixels of the image."""
-    rows, columns = (min(128, side) for side in image.shape[:2])
+    rows, columns = tile_shape(*image.shape[:2])
     down = np.minimum(np.arange(y, y + rows), image.shape[0] - 1)
     across = np.minimum(np.arange(x, x + columns), image.shape[1] - 1)
     return image[down[:, None], across]
@@ -130,7 +133,7 @@ def images_that_share_tiles(noise: Noise, height: int, width: int) -> list[UInt8
 )
 def test_shared_tiles_are_as_if_encoded_anew(noise: Noise, height: int, width: int) -> None:
     """A, B, A: what was encoded two images ago must not come back for the last one."""
-    encoder = TileEncoder(height, width)
+    encoder = TileEncoder(height, width, constant=tile_corners(height, width))
     for image in images_that_share_tiles(noise, height, width):
         before = image.copy()
         encoded = list(encoder(image))
@@ -144,7 +147,7 @@ def test_equal_tiles_are_encoded_once(noise: Noise, monkeypatch: pytest.MonkeyPa
     """Only what changed is encoded: for 6 tiles, 6, then 1 (corner), 2 (corner and band), 0, 6, 6, 1."""
     calls: list[UInt8] = []
     monkeypatch.setattr(tiles, "encode", lambda tile: calls.append(tile) or b"stream")
-    encoder = TileEncoder(300, 200)
+    encoder = TileEncoder(300, 200, constant=tile_corners(300, 200))
     times = []
     for image in images_that_share_tiles(noise, 300, 200):
         list(encoder(image))
@@ -153,10 +156,23 @@ def test_equal_tiles_are_encoded_once(noise: Noise, monkeypatch: pytest.MonkeyPa
     assert times == [6, 1, 2, 0, 6, 6, 1]
 
 
+def test_only_tiles_said_to_be_constant_are_looked_at_twice(
+    noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[UInt8] = []
+    monkeypatch.setattr(tiles, "encode", lambda tile: calls.append(tile) or b"stream")
+    encoder = TileEncoder(300, 200, constant=[(0, 0), (100, 100)])
+    image = noise(0, 300, 200, 3)
+    encoder(image)
+    calls.clear()
+    encoder(image)
+    assert len(calls) == 4
+
+
 def test_an_image_changed_in_place_is_encoded_anew(noise: Noise) -> None:
     """A caller may fill the same array again and again."""
     image = noise(0, 128, 128, 3)
-    encoder = TileEncoder(128, 128)
+    encoder = TileEncoder(128, 128, constant=[(0, 0)])
     list(encoder(image))
     image[5, 5] ^= 1
     assert list(encoder(image)) == [((0, 0), encode(image))]
@@ -165,17 +181,17 @@ def test_an_image_changed_in_place_is_encoded_anew(noise: Noise) -> None:
 def test_tiles_left_unread_do_no_harm(noise: Noise) -> None:
     """Whoever stops in the middle of one image gets the next one right."""
     first, second = noise(0, 128, 256, 3), noise(1, 128, 256, 3)
-    encoder = TileEncoder(128, 256)
+    encoder = TileEncoder(128, 256, constant=[(0, 0), (0, 128)])
     list(encoder(first))
     next(iter(encoder(second)))
     assert dict(encoder(first)) == {(0, 0): encode(first[:, :128]), (0, 128): encode(first[:, 128:])}
 
 
 def test_tiles_beside_the_kept_ones_are_not_encoded(noise: Noise) -> None:
-    encoder = TileEncoder(300, 300, [(128, 256)])
-    image = noise(0, 300, 300, 3)
-    assert list(encoder(image)) == [((128, 256), encode(padded_tile(image, 128, 256)))]
-    assert list(TileEncoder(300, 300, [])(image)) == []
+    encoder = TileEncoder(301, 300, [(101, 200)])
+    image = noise(0, 301, 300, 3)
+    assert list(encoder(image)) == [((101, 200), encode(padded_tile(image, 101, 200)))]
+    assert list(TileEncoder(301, 300, [])(image)) == []
 
 
 @pytest.mark.parametrize("shape", [(129, 64, 3), (128, 63, 3), (64, 128, 3), (128, 64), (128, 64, 4)])
