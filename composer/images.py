@@ -2,6 +2,7 @@
 
 No EXIF rotation and no ICC conversion is applied: the official code opens files with Pillow and takes the
 pixels as they are stored. What it leaves open (16-bit files, palettes in a matte) is settled here, once.
+A photograph to matte is no part of that set: it and its trimap are turned upright.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ..errors import DimtoolError
 
@@ -87,6 +88,16 @@ def read_alpha(path: Path) -> Source:
     nearest, so that 65535 is 255 and each value is at most half a step off.
     """
     return _read(path, _to_band_0)
+
+
+def read_photograph(path: Path) -> Source:
+    """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says."""
+    return _read(path, lambda image: _to_rgb(ImageOps.exif_transpose(image)))
+
+
+def read_trimap(path: Path) -> Source:
+    """A trimap, (h, w): as a matte, but turned as its EXIF tag says. Raises SourceError for a coloured one."""
+    return _read(path, lambda image: _to_grey(ImageOps.exif_transpose(image)))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -165,6 +176,15 @@ def _to_band_0(image: Image.Image) -> Image.Image | NDArray[np.uint8]:
     if image.mode in ("RGB", "RGBA", "RGBX", "LA"):
         return image.getchannel(0)
     raise SourceError(f"its mode is {image.mode}, which is no matte: save it as 8-bit grey")
+
+
+def _to_grey(image: Image.Image) -> Image.Image | NDArray[np.uint8]:
+    """Band 0 of what is grey in all its bands: of a coloured trimap no band tells enough."""
+    if image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I"):
+        colours = np.asarray(image.convert("RGB"))
+        if (colours != colours[..., :1]).any():
+            raise SourceError("it is coloured: save it in grey, 0 background, 128 unknown, 255 foreground")
+    return _to_band_0(image)
 
 
 def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:

@@ -18,7 +18,10 @@ from .scratch import scratch_of, sole_builder
 from .shard import current_versions
 from .subject import ShardTask
 from .verify import Verification
-from .work import ShardJob, build_shard
+from .work import ShardJob, build_shard, examine_shard
+
+# What is settled once a shard is built anew as it was: also that its sources are those of before.
+_MENDED = REPAIRABLE | {"source", "decoder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,12 @@ def repair_shards(verification: Verification, *, engine: Engine, reporter: Repor
     """Rebuild the shards with findings that building anew mends, and check them again, wholly.
 
     A shard is replaced only by what it was, byte for byte; where the versions are others by now, which its
-    bytes name, only if its sources are found unchanged. Changed sources, other decoders, duplicates and
-    faults of the lists are left: mending those would make another data set. So is a folder whose sources
-    are not there. Raises BuildError where a build is at work, DiskFullError, EngineError.
+    bytes name, only if it does not say that its sources were others. Changed sources, other decoders,
+    duplicates and faults of the lists are left: mending those would make another data set. So is a folder
+    whose sources are not there. Raises BuildError where a build is at work, DiskFullError, EngineError.
     """
-    left = [finding for finding in verification.findings if not _of_a_shard(finding)]
+    folders = {str(report.folder) for report in verification.folders}
+    left = [finding for finding in verification.findings if finding.folder not in folders]
     rebuilt: list[str] = []
     for report in verification.folders:
         mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
@@ -50,14 +54,10 @@ def repair_shards(verification: Verification, *, engine: Engine, reporter: Repor
         if records:
             shards = tuple(records.get(record.file, record) for record in report.index.shards)
             write_index(report.folder, replace(report.index, shards=shards))
-        left += [finding for finding in mine if _of_a_shard(finding) and finding.shard not in records]
+        left += [finding for finding in mine if finding.shard not in records or finding.check not in _MENDED]
         left += _check_again(report, list(records.values()), engine)
         rebuilt += [str(report.folder / name) for name in sorted(records)]
     return Repair(rebuilt=tuple(rebuilt), findings=tuple(left))
-
-
-def _of_a_shard(finding: Finding) -> bool:
-    return bool(finding.shard) and finding.check in REPAIRABLE
 
 
 def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
@@ -66,9 +66,7 @@ def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
         return []
     entries = {entry.shard_name: entry for entry in report.manifest.entries}
     same_versions = report.index.versions == current_versions()
-    bad = {finding.shard for finding in findings if _of_a_shard(finding)}
-    if not same_versions:
-        bad -= {finding.shard for finding in findings if finding.check in ("source", "decoder", "set")}
+    bad = {finding.shard for finding in findings if finding.check in REPAIRABLE}
     return [
         ShardJob(
             entry=entries[record.file],
@@ -88,10 +86,18 @@ def _rebuild(
     if not jobs:
         return
     reporter.planned(sum(len(job.entry.backgrounds) for job in jobs), 0)
-    with sole_builder(folder), closing(engine.run(build_shard, jobs)) as outcomes:
+    with sole_builder(folder), closing(engine.run(_rebuild_shard, jobs)) as outcomes:
         for outcome in outcomes:
             reporter.finished(outcome)
             yield outcome
+
+
+def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
+    clash = "" if job.sha256 else examine_shard((job, None)).clash
+    if not clash:
+        return build_shard(job)
+    error = f"{job.path} is not built anew, it would become another: {clash}"
+    return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
 
 
 def _failed(folder: Path, failure: Failure) -> list[Finding]:
