@@ -50,6 +50,8 @@ for _command in (
     composing.export_command,
     modelling.train_command,
     modelling.evaluate_command,
+    modelling.predict_command,
+    modelling.export_onnx_command,
 ):
     cli.add_command(_command)
 

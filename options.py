@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,19 @@ class Share(click.ParamType[float]):
         if not 0 <= share <= 1:
             self.fail(f"{value} is not a percentage from 0 to 100", param, ctx)
         return share
+
+
+class Bytes(click.ParamType[int]):
+    """An amount of memory, `4GB`, `500 MB` or a number of bytes, in bytes."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|[kMGT]B)", str(value))
+        if not found:
+            self.fail(f"{value} is no amount of memory, as in 4GB or 500MB", param, ctx)
+        return int(float(found[1]) * 1000 ** ("", "kB", "MB", "GB", "TB").index(found[2]))
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):

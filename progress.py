@@ -145,3 +145,15 @@ class EvaluateBar(Bar):
     def scored(self, image: ImageScores) -> None:
         """Move the bar."""
         self.advance(1)
+
+
+class PredictBar(Bar):
+    """Progress over photographs to matte."""
+
+    def planned(self, images: int) -> None:
+        """Start the bar."""
+        self.start(images, unit=" images")
+
+    def matted(self) -> None:
+        """Move the bar."""
+        self.advance(1)

@@ -9,8 +9,7 @@ scaled crop, where it is the cheapest. Both end with a batch of tensors. Before 
 compared: image and alpha must be equal, the colours where the trimap is unknown.
 
 Per worker: one process with one thread, the two by turns, in an order that rotates; the processor's time, so
-that what else runs on the machine counts little. Each crop opens its shard, as it mostly must in a set of
-431 foregrounds of which a worker keeps 64 open. Then the wall clock of a DataLoader with N workers on either
+that what else runs on the machine counts little. Then the wall clock of a DataLoader with N workers on either
 side. Shards and PNGs are read from the page cache. Without `--data` the images are those of
 `../shared/data`, or procedural ones where that is absent.
 """
@@ -72,15 +71,17 @@ class UsualCrops(Dataset[Crop]):
         """See TrainingCrops."""
         stem, cut = self.stems[position[1]], self.cuts[position]
         of_foreground = f"{stem.rpartition('_')[0]}.png"
-        paths = {"image": self.folder / "merged" / f"{stem}.png", "alpha": self.folder / "alpha" / of_foreground}
-        if self.config.colours:
-            paths["foreground"] = self.folder / "fg" / of_foreground
-            paths["background"] = self.folder / "bg" / f"{stem}.png"
-        pixels = {name: self._cut(np.asarray(Image.open(path)), cut) for name, path in paths.items()}
+        paths = {
+            "image": self.folder / "merged" / f"{stem}.png",
+            "alpha": self.folder / "alpha" / of_foreground,
+        }
+        paths["foreground"] = self.folder / "fg" / of_foreground
+        paths["background"] = self.folder / "bg" / f"{stem}.png"
+        whole = {name: np.asarray(Image.open(path)) for name, path in paths.items()}
+        np.argwhere((whole["alpha"] > 0) & (whole["alpha"] < 255))  # of these it would draw its centre
+        pixels = {name: self._cut(each, cut) for name, each in whole.items()}
         pixels["trimap"] = trimap_by_ellipses(pixels["alpha"], cut.foreground_radius, cut.background_radius)
-        tensors = {name: to_tensor(each) for name, each in pixels.items()}
-        nothing = torch.empty(0, dtype=torch.uint8)
-        return Crop(**{"foreground": nothing, "background": nothing, "skipped": [], **tensors})
+        return Crop(**{name: to_tensor(each) for name, each in pixels.items()}, skipped=[])
 
     def _cut(self, whole: NDArray[np.uint8], cut: Cut) -> NDArray[np.uint8]:
         image = Image.fromarray(whole[cut.window])
@@ -91,7 +92,7 @@ class UsualCrops(Dataset[Crop]):
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """(h, w) or (h, w, 3) to (c, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1)))
+    return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).copy())
 
 
 def trimap_by_ellipses(alpha: NDArray[np.uint8], inwards: int, outwards: int) -> NDArray[np.uint8]:
@@ -124,11 +125,10 @@ def compare(ours: TrainingCrops, usual: UsualCrops, positions: Sequence[Position
     for position in positions:
         mine, other = ours[position], usual[position]
         unknown = mine["trimap"] == 128  # noqa: PLR2004 - the field's value
-        for name, tensors in {"image": (1, 1), "alpha": (1, 1)}.items():
-            if not torch.equal(mine[name] * tensors[0], other[name] * tensors[1]):
-                raise SystemExit(f"the loaders disagree on the {name} of {position}")
-        for name in ("foreground", "background") if ours.config.colours else ():
-            if not torch.equal(mine[name] * unknown, other[name] * unknown):
+        masks = {"image": 1, "alpha": 1}
+        masks |= {"foreground": unknown, "background": unknown} if ours.config.colours else {}
+        for name, mask in masks.items():
+            if not torch.equal(mine[name] * mask, other[name] * mask):
                 raise SystemExit(f"the loaders disagree on the {name} of {position}")
 
 
@@ -241,7 +241,7 @@ class Quiet:
 def contest(folder: Path, colours: bool, options: argparse.Namespace) -> Json:
     """Both loaders on one kind of crop; prints a table."""
     torch.set_num_threads(1)
-    ours = TrainingCrops(folder / "shards", CropConfig(colours=colours), max_open=1)
+    ours = TrainingCrops(folder / "shards", CropConfig(colours=colours))
     usual = UsualCrops(folder / "png", ours)
     wanted = CropBatches(len(ours), batch_size=1, seed=0, steps=options.crops * options.rounds)
     positions = [batch[0] for batch in wanted]
@@ -269,9 +269,14 @@ def by_the_clock(folder: Path, options: argparse.Namespace) -> Json:
     usual = UsualCrops(folder / "png", ours)
     speeds: dict[str, list[float]] = {"dimtool": [], "usual": []}
     for number in range(options.rounds):
-        for name, crops, steps in (("dimtool", ours, 15 * options.batches), ("usual", usual, options.batches)):
+        for name, crops, steps in (
+            ("dimtool", ours, 15 * options.batches),
+            ("usual", usual, options.batches),
+        ):
             batches = list(
-                CropBatches(len(ours), batch_size=options.batch_size, seed=number, steps=options.workers + steps)
+                CropBatches(
+                    len(ours), batch_size=options.batch_size, seed=number, steps=options.workers + steps
+                )
             )
             usual.draw(ours, [position for batch in batches for position in batch])
             speeds[name].append(through_loader(crops, batches, options.workers))
@@ -285,7 +290,9 @@ def parse() -> argparse.Namespace:
     """The options, with what --quick changes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with fg/, alpha/, bg/ and Adobe's lists")
-    parser.add_argument("--megapixels", type=float, default=2.0, help="size of the foregrounds; 0: as they are")
+    parser.add_argument(
+        "--megapixels", type=float, default=2.0, help="size of the foregrounds; 0: as they are"
+    )
     parser.add_argument("--foregrounds", type=int, help="how many of them")
     parser.add_argument("--per-fg", type=int, default=4, help="backgrounds a foreground")
     parser.add_argument("--rounds", type=int, help="rounds of the contest")
@@ -329,7 +336,12 @@ def main() -> int:
 def targets_of(content: Json) -> list[Target]:
     """What must be reached. The GPU's appetite is computed from FLOPs: `benchmarks/step.py` measures it."""
     targets = [
-        Target(what=f"{name}: as fast as the usual loader, times", value=median(found["ratio"]), bound=15, least=True)
+        Target(
+            what=f"{name}: as fast as the usual loader, times",
+            value=median(found["ratio"]),
+            bound=15,
+            least=True,
+        )
         for name, found in (("stage 1", content["stage 1"]), ("stages 2 and 3", content["later"]))
     ]
     for stage, crops in content["consumption"].items():

@@ -96,7 +96,7 @@ def read_photograph(path: Path) -> Source:
 
 
 def read_trimap(path: Path) -> Source:
-    """A trimap, (h, w): as a matte, but turned as its EXIF tag says. Raises SourceError for a coloured one."""
+    """A trimap, (h, w): as a matte, but turned as its EXIF tag says; colours are refused."""
     return _read(path, lambda image: _to_grey(ImageOps.exif_transpose(image)))
 
 

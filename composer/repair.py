@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,16 +45,9 @@ def repair_shards(verification: Verification, *, engine: Engine, reporter: Repor
     rebuilt: list[str] = []
     for report in verification.folders:
         mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
-        records: dict[str, ShardRecord] = {}
-        for outcome in _rebuild(report.folder, _jobs(report, mine), engine, reporter):
-            if isinstance(outcome, Failure):
-                left += _failed(report.folder, outcome)
-            else:
-                records[outcome.file] = outcome
-        if records:
-            shards = tuple(records.get(record.file, record) for record in report.index.shards)
-            write_index(report.folder, replace(report.index, shards=shards))
+        records, failures = _rebuild(report, _jobs(report, mine), engine, reporter)
         left += [finding for finding in mine if finding.shard not in records or finding.check not in _MENDED]
+        left += [finding for failure in failures for finding in _told(report.folder, failure)]
         left += _check_again(report, list(records.values()), engine)
         rebuilt += [str(report.folder / name) for name in sorted(records)]
     return Repair(rebuilt=tuple(rebuilt), findings=tuple(left))
@@ -81,15 +74,24 @@ def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
 
 
 def _rebuild(
-    folder: Path, jobs: Sequence[ShardJob], engine: Engine, reporter: Reporter
-) -> Iterator[ShardRecord | Failure]:
+    report: FolderReport, jobs: Sequence[ShardJob], engine: Engine, reporter: Reporter
+) -> tuple[dict[str, ShardRecord], list[Failure]]:
+    """Build the shards, and put them into the index; what was built, by file name, and what could not be."""
+    records: dict[str, ShardRecord] = {}
+    failures: list[Failure] = []
     if not jobs:
-        return
+        return records, failures
     reporter.planned(sum(len(job.entry.backgrounds) for job in jobs), 0)
-    with sole_builder(folder), closing(engine.run(_rebuild_shard, jobs)) as outcomes:
+    with sole_builder(report.folder), closing(engine.run(_rebuild_shard, jobs)) as outcomes:
         for outcome in outcomes:
             reporter.finished(outcome)
-            yield outcome
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                records[outcome.file] = outcome
+        shards = tuple(records.get(record.file, record) for record in report.index.shards)
+        write_index(report.folder, replace(report.index, shards=shards))
+    return records, failures
 
 
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
@@ -100,7 +102,7 @@ def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
     return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
 
 
-def _failed(folder: Path, failure: Failure) -> list[Finding]:
+def _told(folder: Path, failure: Failure) -> list[Finding]:
     return [
         Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
         for error in failure.errors

@@ -26,6 +26,7 @@ from .windows import WHOLE, Mask, TileGrid, Window
 FORMAT = "dimtool-shard"
 VERSION = 1
 BACKGROUND_RADIUS = 64
+SHARED_CODEC = hdf5plugin.Blosc2(cname="lz4hc", clevel=5, filters=hdf5plugin.Blosc2.NOFILTER)
 
 
 class ShardError(DimtoolError, ValueError):
@@ -129,8 +130,9 @@ def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
         ("distance", matte.distance),
     ):
         # Read with each of the composites and stored once: a codec that decodes fast, not the smallest.
+        # Zstd takes twice as long. Of damaged tiles, HDF5's Blosc and Bitshuffle crash, and its LZ4 prints.
         chunks = (*tile_shape(*values.shape[:2]), *values.shape[2:])
-        file.create_dataset(name, data=values, chunks=chunks, **hdf5plugin.Zstd(clevel=5))
+        file.create_dataset(name, data=values, chunks=chunks, **SHARED_CODEC)
     file["centers"] = matte.centers
     names = [name.encode() for name in header.backgrounds]
     longest = max((len(name) for name in names), default=1)
@@ -188,25 +190,42 @@ class Shard:
         except OSError as error:
             raise ShardError(f"{path} cannot be opened ({_first_line(error)}): build it again") from error
         try:
-            self.header = self._read_header()
-        except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
+            self._attributes = self._read_attributes()
+        except _NOT_WHOLE as error:
             self._file.close()
-            raise ShardError(f"{path} is not a whole shard ({_first_line(error)}): build it again") from error
+            raise self._not_whole(error) from error
 
-    def _read_header(self) -> ShardHeader:
+    def _read_attributes(self) -> dict[str, Any]:
+        """What the header says, but for the names of the backgrounds, which readers of pixels never need."""
         attributes = self._file.attrs
         if _text(attributes.get("format")) != FORMAT or attributes["version"] != VERSION:
             raise ValueError(
                 f"format {_text(attributes.get('format'))!r}, version {attributes.get('version')!r}; "
                 f"this release reads {FORMAT!r}, version {VERSION}"
             )
-        return ShardHeader(
-            split=_text(attributes["split"]),
-            index=int(attributes["index"]),
-            foreground=_text(attributes["foreground"]),
-            backgrounds=tuple(name.decode() for name in self._file["background_name"][:].tolist()),
-            background_radius=int(attributes["background_radius"]),
-        )
+        return {
+            "split": _text(attributes["split"]),
+            "index": int(attributes["index"]),
+            "foreground": _text(attributes["foreground"]),
+            "background_radius": int(attributes["background_radius"]),
+        }
+
+    @cached_property
+    def header(self) -> ShardHeader:
+        """What the shard is of."""
+        try:
+            names = tuple(name.decode() for name in self._file["background_name"][:].tolist())
+        except _NOT_WHOLE as error:
+            raise self._not_whole(error) from error
+        return ShardHeader(**self._attributes, backgrounds=names)
+
+    @property
+    def background_radius(self) -> int:
+        """How far from the transition region the background is kept, pixels."""
+        return int(self._attributes["background_radius"])
+
+    def _not_whole(self, error: BaseException) -> ShardError:
+        return ShardError(f"{self.path} is not a whole shard ({_first_line(error)}): build it again")
 
     def __enter__(self) -> Shard:
         return self
@@ -334,6 +353,9 @@ class Shard:
 
     def close(self) -> None:
         self._file.close()
+
+
+_NOT_WHOLE = (KeyError, AttributeError, TypeError, ValueError, OSError)  # what a broken file gives
 
 
 def _first_line(error: BaseException) -> str:

@@ -171,7 +171,7 @@ class TileDecoder:
 
     def _look_at(self, i: int, corner: Corner) -> None:
         skipped_filters, stream = self._stack.id.read_direct_chunk((i, *corner, 0))
-        # OpenJPH crashes on a damaged header, or never comes to an end.
+        # One flipped bit there asks for gigabytes; others crash OpenJPH, or send it round for ever.
         if skipped_filters or not stream.startswith(self._header):
             raise TileError("it does not begin as our code streams do")
 

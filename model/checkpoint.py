@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,52 @@ from ..version import __version__
 from .network import DeepImageMatting, ModelConfig
 
 MODEL_NAME = "model.safetensors"
+PART_SUFFIX = ".part"  # of what is not complete
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
 
 
 class CheckpointError(DimtoolError, ValueError):
-    """A checkpoint cannot be read or does not fit; one line that names it and says what to do."""
+    """A checkpoint cannot be read or written, or does not fit; one line that names it and says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run is: `step` steps of `stage` are done; best: the least validation SAD so far, if any."""
+    """Where a run is: `step` steps of `stage` are done.
+
+    best, last: the least validation SAD of all stages so far, and the last one; None before the first.
+    """
 
     stage: int
     step: int
     best: float | None = None
+    last: float | None = None
 
 
 def save_model(path: Path, model: DeepImageMatting) -> None:
-    """Write the weights with the configuration in the file's metadata, atomically."""
+    """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
     metadata = {"format": "dimtool-model", "config": json.dumps(asdict(model.config)), "dimtool": __version__}
     metadata["stage"] = str(model.stage)
-    with part_of(path) as part:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, part, metadata)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with _writing(path), part_of(path) as part:
+        save_file(tensors, part, metadata)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A full disk, which safetensors tells in its own way, becomes a line that names `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({_first_line(error)}): what was there before is kept; make room and "
+            "run the same command again"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def load_model(path: Path) -> DeepImageMatting:
@@ -63,8 +85,9 @@ def load_model(path: Path) -> DeepImageMatting:
     except KeyError as error:
         raise CheckpointError(f"{path} is not a dimtool model: it says nothing of its {error}") from error
     except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        line = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} cannot be read as a model ({line}): bring the file again") from error
+        raise CheckpointError(
+            f"{path} cannot be read as a model ({_first_line(error)}): bring the file again"
+        ) from error
     return model.eval()
 
 
@@ -81,26 +104,36 @@ def save_checkpoint(
     """Write `folder`/stage<s>-step<n>, whole or not at all; returns it.
 
     It holds everything that a run needs to go on as if it had never stopped: weights, optimizer, random
-    states, the place in the sequence of batches.
+    states, the place in the sequence of batches. One of that step that is there stays as it is: it holds the
+    same. Raises CheckpointError where there is no room.
     """
     final = folder / checkpoint_name(progress)
-    part = folder / f".{final.name}.{os.getpid()}.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    part.mkdir()
+    if final.exists():
+        return final
+    part = folder / f".{final.name}{PART_SUFFIX}"
     try:
-        save_model(part / MODEL_NAME, model)
-        save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
-        save_file(_random_states(), part / _RANDOM_NAME)
-        (part / _STATE_NAME).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
-        for file in part.iterdir():
-            sync(file)
-        if final.exists():  # the same step of the same run, saved again: the contents are the same
-            shutil.rmtree(final)
-        part.rename(final)
-        sync(folder)
+        with _writing(final):
+            remove_part(part)
+            part.mkdir(parents=True)
+            save_model(part / MODEL_NAME, model)
+            save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
+            save_file(_random_states(), part / _RANDOM_NAME)
+            (part / _STATE_NAME).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+            for path in (*part.iterdir(), part):
+                sync(path)
+            part.rename(final)
+            sync(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_part(part)
     return final
+
+
+def remove_part(part: Path) -> None:
+    """Remove what a killed process left unfinished, a folder or a file."""
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -124,7 +157,7 @@ def load_checkpoint(
             _set_random_states(load_file(path / _RANDOM_NAME))
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}): remove it, and the one before is used"
+            f"{path} cannot be read ({_first_line(error)}): remove it, and the one before is used"
         ) from error
     return progress
 
@@ -166,9 +199,12 @@ def _fill_optimizer(
     for key, value in tensors.items():
         kind, name = key.split(".", 1)
         parameter = parameters[name]
-        # Adam keeps its step counts on the CPU, and the moments beside the weights, laid out as they are.
-        moment = torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.ndim else value
-        states.setdefault(parameter, {})[kind] = moment
+        # The moments lie beside the weights, laid out as they are; Adam keeps its step counts on the CPU,
+        # but for the fused one.
+        beside = torch.empty_like(parameter, dtype=value.dtype) if value.ndim else torch.empty_like(value)
+        if not value.ndim and optimizer.defaults.get("fused"):
+            beside = beside.to(parameter.device)
+        states.setdefault(parameter, {})[kind] = beside.copy_(value)
     optimizer.state.update(states)
 
 

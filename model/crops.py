@@ -22,10 +22,13 @@ from torch.utils.data import Dataset, Sampler
 from ..composer.dataset import CompositeDataset, known_background
 from ..composer.images import UInt8Image, UInt8Mask
 from ..composer.shard import Shard, ShardError
+from ..composer.trimap import MAX_DISTANCE
 from ..composer.windows import Mask, TileGrid, Window
 from ..errors import WrongUseError
 
 Position = tuple[int, int]  # (epoch, index)
+
+_ORDER, _CROP, _OTHER = 0, 1, 2  # what numbers are drawn for: no two things are drawn alike
 
 
 class Crop(TypedDict):
@@ -58,27 +61,38 @@ class CropConfig:
     size: int = 320
     cuts: tuple[int, ...] = (320, 480, 640)
     flip: float = 0.5
-    radii: tuple[int, int] = (1, 20)
+    radii: tuple[int, ...] = (1, 20)
     colours: bool = True
 
     def __post_init__(self) -> None:
         if self.size < 1 or not self.cuts or min(self.cuts) < 1:
             raise WrongUseError(f"crops of {self.cuts} to {self.size} pixels: sides are at least 1")
-        if not 0 <= self.radii[0] <= self.radii[1]:
+        if len(self.radii) != 2 or not 0 <= self.radii[0] <= self.radii[1]:
+            raise WrongUseError(f"trimap radii {self.radii}: give the least and the greatest, in pixels")
+        if not 0 <= self.flip <= 1:
+            raise WrongUseError(f"a crop cannot be mirrored with a probability of {self.flip:g}")
+        if self.radii[1] * self.scale >= MAX_DISTANCE:
             raise WrongUseError(
-                f"trimap radii from {self.radii[0]} to {self.radii[1]}: give the lesser first"
+                f"a trimap radius of {self.radii[1]} in crops scaled by {self.scale:g} is beyond the "
+                f"{MAX_DISTANCE - 1} pixels that distances are stored for: choose a lesser radius or cut"
             )
+
+    @property
+    def scale(self) -> float:
+        """How many pixels of the source a pixel of the result may have."""
+        return max(self.cuts) / self.size
 
 
 class TrainingCrops(Dataset[Crop]):
     """Crops of the composites under a folder with index.json: one for each composite and epoch.
 
     An item is asked for by (epoch, index), as CropBatches gives them; a bare index is of epoch 0. Shards
-    are opened in whatever process reads them, at most 16 at a time: it works with workers under fork,
-    forkserver and spawn. `shards`: numbers of those to use, all by default (a validation split holds some
-    out). Foregrounds without a transition pixel have nothing to be cropped around: they are left out, and
-    `left_out` names them. With `skip_bad` a composite that cannot be read is replaced by the one after it
-    and named in the crop's `skipped`; without, ShardError is raised.
+    are opened in whatever process reads them, and at most `max_open` stay open, of 1 to 2 MB each: it works
+    with workers under fork, forkserver and spawn. `shards`: numbers of those to use, all by default (a
+    validation split holds some out). Foregrounds without a transition pixel have nothing to be cropped
+    around: they are left out, and `left_out` names them. With `skip_bad`, shards that cannot be opened are
+    left out as well (`unreadable`), and a composite that cannot be read later is replaced by another one and
+    named in the crop's `skipped`; without, ShardError is raised.
     """
 
     def __init__(
@@ -89,7 +103,7 @@ class TrainingCrops(Dataset[Crop]):
         seed: int = 0,
         shards: Sequence[int] | None = None,
         skip_bad: bool = False,
-        max_open: int = 64,
+        max_open: int = 128,
     ) -> None:
         self.config = config or CropConfig()
         self.seed = seed
@@ -97,44 +111,61 @@ class TrainingCrops(Dataset[Crop]):
         self.composites = CompositeDataset(folder, max_open=max_open)
         records = self.composites.index.shards
         self.left_out: list[str] = []
+        self.unreadable: list[str] = []
         self._items: list[tuple[int, int]] = []  # (number of the shard, number of the composite in it)
         for number in range(len(records)) if shards is None else shards:
-            if self._has_centers(number):
-                self._items += [(number, i) for i in range(records[number].composites)]
-            else:
-                self.left_out.append(records[number].file)
+            self._items += [(number, i) for i in range(self._count(number, records[number].file))]
         self.composites.close()
 
-    def _has_centers(self, number: int) -> bool:
+    def _count(self, number: int, file: str) -> int:
+        """How many composites of a shard there are to be cropped."""
         try:
             shard = self.composites.shard(number)
+            if shard.center_count == 0:
+                self.left_out.append(file)
+                return 0
         except ShardError:
-            if self.skip_bad:
-                return False
-            raise
+            if not self.skip_bad:
+                raise
+            self.unreadable.append(file)
+            return 0
         _check_reach(self.config, shard)
-        return shard.center_count > 0
+        return self.composites.record(number).composites
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, position: Position | int) -> Crop:
-        """The crop of an epoch's composite. Raises ShardError where it cannot be read."""
+        """The crop of an epoch's composite. Raises ShardError if it cannot be read, or IndexError."""
         epoch, index = position if isinstance(position, tuple) else (0, position)
-        skipped: list[str] = []
-        for step in range(len(self)):
-            number, i = self._items[(index + step) % len(self)]
-            draw = np.random.default_rng([self.seed, epoch, index])
-            try:
-                shard = self.composites.shard(number)
-                crop = read_crop(shard, i, draw_cut(shard, self.config, draw), self.config)
-            except ShardError as error:
-                if not self.skip_bad:
-                    raise
-                skipped.append(str(error))
-            else:
+        if not 0 <= index < len(self):
+            raise IndexError(f"crop {index} of {len(self)} in {self.composites.folder}")
+        crop = self._read(index, epoch, index)
+        if isinstance(crop, str):
+            return self._another(epoch, index, crop)
+        return crop
+
+    def _read(self, item: int, epoch: int, index: int) -> Crop | str:
+        """The crop of an item as it is drawn for (epoch, index), or with `skip_bad` why it cannot be read."""
+        number, i = self._items[item]
+        draw = np.random.default_rng([_CROP, self.seed, epoch, index])
+        try:
+            shard = self.composites.shard(number)
+            return read_crop(shard, i, draw_cut(shard, self.config, draw), self.config)
+        except ShardError as error:
+            if not self.skip_bad:
+                raise
+            return str(error)
+
+    def _another(self, epoch: int, index: int, error: str) -> Crop:
+        """In the place of one that cannot be read, another one, drawn from the same numbers."""
+        skipped = [error]
+        for item in np.random.default_rng([_OTHER, self.seed, epoch, index]).permutation(len(self)):
+            crop = self._read(int(item), epoch, index)
+            if not isinstance(crop, str):
                 return Crop(**{**crop, "skipped": skipped})
-        raise ShardError(f"{self.composites.folder}: no composite can be read; {skipped[0]}")
+            skipped.append(crop)
+        raise ShardError(f"{self.composites.folder}: no composite can be read; {error}")
 
     def name(self, index: int) -> str:
         """The official name of a composite, to tell what a batch held."""
@@ -144,13 +175,11 @@ class TrainingCrops(Dataset[Crop]):
 
 def _check_reach(config: CropConfig, shard: Shard) -> None:
     """The background is kept within a radius: the widest unknown region must not leave it."""
-    reach = shard.header.background_radius
-    scale = max(config.cuts) / config.size
-    # Scaling mixes in the neighbours within one pixel of the result.
-    if config.colours and (config.radii[1] + 1) * scale > reach:
+    kept = shard.background_radius
+    if config.colours and _reach(config.radii[1], config.scale) > kept:
         raise WrongUseError(
-            f"a trimap radius of {config.radii[1]} in crops scaled by {scale:g} reaches beyond the {reach} "
-            f"pixels of background that {shard.path} keeps: choose a lesser radius or smaller cuts"
+            f"a trimap radius of {config.radii[1]} in crops scaled by {config.scale:g} reaches beyond the "
+            f"{kept} pixels of background that {shard.path} keeps: choose a lesser radius or smaller cuts"
         )
 
 
@@ -168,44 +197,39 @@ def draw_cut(shard: Shard, config: CropConfig, draw: np.random.Generator) -> Cut
     sides = shard.shape
     side = min(config.cuts[draw.integers(len(config.cuts))], *sides)
     center = shard.center(int(draw.integers(shard.center_count)))
-    radii = draw.integers(config.radii[0], config.radii[1] + 1, 2).tolist()
+    inwards, outwards = draw.integers(config.radii[0], config.radii[1] + 1, 2).tolist()
     top, left = (min(max(at - side // 2, 0), end - side) for at, end in zip(center, sides, strict=True))
     window = slice(top, top + side), slice(left, left + side)
-    return Cut(window, *radii, flip=bool(draw.random() < config.flip))
+    return Cut(window, inwards, outwards, flip=bool(draw.random() < config.flip))
 
 
 def read_crop(shard: Shard, i: int, cut: Cut, config: CropConfig) -> Crop:
     """The crop of composite `i` that `cut` says. Raises ShardError."""
     grid = TileGrid(*shard.shape, cut.window)
-    side = grid.pixels[0]
     radii = cut.foreground_radius, cut.background_radius
-    alpha, distance = np.empty(grid.pixels, np.uint8), np.empty(grid.pixels, np.uint8)
+    alpha, distance = np.empty((2, *grid.pixels), np.uint8)
     shard.fill(alpha, "alpha", grid)
     shard.fill(distance, "distance", grid)
-    near = grid.least(distance) <= _reach(max(radii), side / config.size)
-    image, *colours = _colours(shard, i, grid, alpha, near & config.colours)
-    nothing = torch.empty(0, dtype=torch.uint8)
-    foreground, background = (
-        _scaled(each, config.size, cut.flip) if config.colours else nothing for each in colours
-    )
+    reach = _reach(max(radii), grid.pixels[0] / config.size)
+    images = _images(shard, i, grid, alpha, (grid.least(distance) <= reach) & config.colours)
+    image, *colours = _scaled(images if config.colours else images[:1], config.size, cut.flip)
+    foreground, background = colours or [torch.empty(0, dtype=torch.uint8)] * 2
     return Crop(
-        image=_scaled(image, config.size, cut.flip),
-        trimap=_scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip),
-        alpha=_scaled(alpha, config.size, cut.flip),
+        image=image,
+        trimap=_scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip)[0],
+        alpha=_scaled(alpha, config.size, cut.flip)[0],
         foreground=foreground,
         background=background,
         skipped=[],
     )
 
 
-def _colours(
-    shard: Shard, i: int, grid: TileGrid, alpha: UInt8Mask, near: Mask
-) -> tuple[UInt8Image, UInt8Image, UInt8Image]:
-    """Windows of composite `i` and, right in the tiles that are `near`, of its foreground and background.
+def _images(shard: Shard, i: int, grid: TileGrid, alpha: UInt8Mask, near: Mask) -> UInt8Image:
+    """Windows of composite `i` and, in the tiles that are `near`, of its foreground and background.
 
-    Where a tile is opaque the composite is the foreground, which decodes in half the time.
+    (3, h, w, 3). Where a tile is opaque the composite is the foreground, which decodes in half the time.
     """
-    image, foreground, background = np.zeros((3, *alpha.shape, 3), np.uint8)
+    image, foreground, background = images = np.zeros((3, *alpha.shape, 3), np.uint8)
     least, most = grid.least(alpha), grid.most(alpha)
     shard.fill(image, "composite", grid, layer=i, tiles=least < 255)
     shard.fill(foreground, "foreground", grid, tiles=near | (least == 255))
@@ -214,47 +238,47 @@ def _colours(
         image[block] = foreground[block]
     for block in grid.blocks(near & (least == 0)):
         background[block] = known_background(background[block], image[block], alpha[block])
-    return image, foreground, background
+    return images
 
 
 def _reach(radius: int, scale: float) -> int:
-    """How far, in pixels of the source, the unknown region of a trimap takes its colours from.
+    """How far from the transition region, in pixels of the source, a trimap's unknown pixels take colours.
 
-    As far as it reaches itself, and what scaling mixes in: Pillow's bilinear filter looks `scale` pixels
-    up and down, left and right, here of a pixel at most one beside the one that the trimap asked.
+    As far as it reaches itself, and the pixels that scaling mixes in: the bilinear filter looks `scale`
+    pixels, or one, in all four directions from the middle of a pixel.
     """
-    return math.ceil((radius + 3) * scale)
+    return math.ceil(radius * scale) + math.ceil(2 * max(scale, 1)) + 1
 
 
 def scaled_trimap(
-    alpha: UInt8Mask, distance: UInt8Mask, size: int, foreground_radius: float, background_radius: float
+    alpha: UInt8Mask, distance: UInt8Mask, size: int, foreground_radius: int, background_radius: int
 ) -> UInt8Mask:
     """The trimap, (size, size), of a square window of alpha and distance; radii in pixels of the result.
 
     Each pixel takes the class of the source pixel at its centre, at the source's distance: a trimap is
     never interpolated. A pixel is known only if everything within the radius around it is.
     """
-    scale = alpha.shape[0] / size
-    if scale != 1:
-        at = ((np.arange(size) + 0.5) * scale).astype(np.intp)
+    side = alpha.shape[0]
+    if side != size:
+        at = np.arange(1, 2 * size, 2) * side // (2 * size)
         alpha, distance = alpha.take(at, 0).take(at, 1), distance.take(at, 0).take(at, 1)
-    # The stored distance is rounded up: so must be what it is compared with.
-    inside = (alpha == 255) & (distance > math.ceil(foreground_radius * scale))
-    outside = (alpha == 0) & (distance > math.ceil(background_radius * scale))
+    # The stored distance is rounded up, and so must be what it is compared with; in integers, no less.
+    inside = (alpha == 255) & (distance > -(-foreground_radius * side // size))
+    outside = (alpha == 0) & (distance > -(-background_radius * side // size))
     # 128 + 127 or - 128: assigning by flags would go value by value.
-    return 128 + 127 * inside.view(np.uint8) - 128 * outside.view(np.uint8)
+    return np.asarray(128 + 127 * inside.view(np.uint8) - 128 * outside.view(np.uint8))
 
 
-def _scaled(pixels: UInt8Image | UInt8Mask, size: int, flip: bool) -> Tensor:
-    """A square, (h, h) or (h, h, 3), as (c, size, size), scaled and mirrored left to right where `flip`.
+def _scaled(pixels: NDArray[np.uint8], size: int, flip: bool) -> Tensor:
+    """Squares, (h, h) or (n, h, h, 3), as (n, c, size, size), scaled and mirrored left to right if `flip`.
 
     Antialiased bilinear filtering on 8 bits: Pillow's values, in a third of its time.
     """
-    side = pixels.shape[0]
-    tensor = torch.from_numpy(pixels.reshape(1, side, side, -1)).permute(0, 3, 1, 2)
-    if side != size:
+    squares = pixels if pixels.ndim > 2 else pixels[None, ..., None]
+    tensor = torch.from_numpy(squares).permute(0, 3, 1, 2)
+    if tensor.shape[-1] != size:
         tensor = interpolate(tensor, size=(size, size), mode="bilinear", antialias=True)
-    return (tensor.flip(3) if flip else tensor)[0]
+    return tensor.flip(3) if flip else tensor
 
 
 class CropBatches(Sampler[list[Position]]):
@@ -296,7 +320,7 @@ class CropBatches(Sampler[list[Position]]):
             for sample in range(first, first + share):
                 epoch, place = divmod(sample, self.count)
                 if order is None or order[0] != epoch:
-                    order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.count)
+                    order = epoch, np.random.default_rng([_ORDER, self.seed, epoch]).permutation(self.count)
                 positions.append((epoch, int(order[1][place])))
             yield positions
 

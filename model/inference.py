@@ -43,22 +43,24 @@ class Matter:
 
         An image that does not fit is matted in tiles that overlap by twice as far as a pixel's alpha can
         depend on the image (2 x 192 pixels, or 2 x 288 with the bottleneck "fc6"). So there is nothing to
-        blend: the result is the whole image's, up to what a convolution rounds differently at another size.
-        On the CPU both are the same to the bit, or within 1e-5; docs/inference.md has the figures, and
-        those of smaller overlaps, with which the alpha of a trained model changes by up to 0.5.
+        blend: the result is the whole image's. Measured on the CPU the two are the same to the bit; a GPU may
+        round a convolution otherwise at another size. With overlaps of 2 x 64 pixels the alpha of a trained
+        model is up to 0.4 off: docs/inference.md has the figures.
 
         Raises ValueError for other shapes, types or values; MemoryTooLittleError where not one tile fits.
         """
         _check(image, trimap)
         unknown = trimap == UNKNOWN
-        memory = free_memory(self.device) if max_memory is None else max_memory
         alpha: Alpha = (trimap == 255).astype(np.float32)
+        memory = free_memory(self.device) if max_memory is None else max_memory
+        pixels = pixels_that_fit(self.model.config, memory)
         while True:
+            tiles = plan(self.model.config, trimap.shape, pixels)
             try:
-                for tile in plan(self.model.config, trimap.shape, memory):
+                for tile in tiles:
                     self._fill(alpha, image, trimap, unknown, tile)
             except torch.OutOfMemoryError:  # a GPU's libraries take workspaces that nobody can foresee
-                memory //= 2
+                pixels = _fewer(self.model.config, trimap.shape, tiles)
             else:
                 return alpha
 
@@ -90,26 +92,32 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Matter:
     return Matter(model=load_model(Path(path)), device=torch.device(device))
 
 
-def plan(config: ModelConfig, shape: tuple[int, ...], memory: int) -> list[Tile]:
-    """The tiles in which an image of this (height, width) is matted in `memory` bytes; one if it fits.
+def plan(config: ModelConfig, shape: tuple[int, ...], pixels: int) -> list[Tile]:
+    """Tiles of at most `pixels` for an image of this (height, width); one if that is as many.
 
     Raises MemoryTooLittleError.
     """
-    height, width = shape
     margin = receptive_margin(config)
-    tiles = plan_tiles(height, width, pixels=pixels_that_fit(config, memory), margin=margin)
+    tiles = plan_tiles(*shape, pixels=pixels, margin=margin)
     if not tiles:
-        least = bytes_needed(config, smallest_tile(height, width, margin=margin))
+        least = bytes_needed(config, smallest_tile(*shape, margin=margin))
         raise MemoryTooLittleError(
-            f"{size(max(memory, 0))} of memory are too little for this model, which needs {size(least)} "
-            "for a tile: free some, allow more, or train a model of less width"
+            f"the smallest tile for this model needs about {size(least)} of memory, more than it may take: "
+            "free some, allow more, or train a model of less width"
         )
     return tiles
 
 
+def _fewer(config: ModelConfig, shape: tuple[int, ...], tiles: list[Tile]) -> int:
+    """Pixels for smaller tiles than these; the smallest possible before none."""
+    used = max(tile.pixels for tile in tiles)
+    smallest = smallest_tile(*shape, margin=receptive_margin(config))
+    return max(used - used // 4, smallest) if used > smallest else 0
+
+
 def to_input(pixels: UInt8Image | UInt8Mask, device: torch.device) -> Tensor:
     """(h, w) or (h, w, 3) uint8 to (1, c, h, w) in 0..1, laid out channels last."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    tensor = torch.from_numpy(np.array(pixels)).to(device)  # a copy: Pillow's arrays are not writable
     tensor = tensor[None, None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)[None]
     return tensor.float() / 255
 

@@ -50,10 +50,10 @@ def _free_on_gpu(device: torch.device) -> int:
     return free + kept
 
 
-def _free_on_cpu() -> int:
+def _free_on_cpu(root: Path = Path("/")) -> int:
     """What Linux can give without swapping, and a container's limit where there is one (cgroup v2)."""
-    free = _values(Path("/proc/meminfo"))["MemAvailable:"] * 1024
-    group = Path("/sys/fs/cgroup")
+    free = _values(root / "proc/meminfo")["MemAvailable:"] * 1024
+    group = root / "sys/fs/cgroup"
     try:
         limit = int((group / "memory.max").read_text())
         return min(free, limit - _values(group / "memory.stat")["anon"])

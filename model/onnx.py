@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..composer.files import part_of
 from ..composer.trimap import UNKNOWN
 from ..errors import DimtoolError, WrongUseError
+from ..text import size
 from ..version import __version__
 from .checkpoint import load_model
 from .extras import optional
@@ -52,6 +53,11 @@ class Export:
     path: Path
     bytes: int
     differences: dict[str, float]
+
+    def text(self) -> str:
+        """For people."""
+        each = ", ".join(f"{value:.1e} at {place}" for place, value in self.differences.items())
+        return f"{self.path}: {size(self.bytes)}; largest difference of alpha from PyTorch's: {each}"
 
 
 class PortableMatting(nn.Module):
@@ -89,8 +95,7 @@ def export_onnx(checkpoint: Path, out: Path) -> Export:
         program.save(part, external_data=False)
         differences = _differences(onnxruntime, part, model)
         _check(out, differences)
-        size = part.stat().st_size
-    return Export(path=out, bytes=size, differences=differences)
+    return Export(path=out, bytes=out.stat().st_size, differences=differences)
 
 
 def _program(model: PortableMatting) -> Any:
@@ -145,10 +150,10 @@ def _differences(onnxruntime: Any, path: Path, model: PortableMatting) -> dict[s
 
 
 def _check(out: Path, differences: dict[str, float]) -> None:
-    worst = max(differences, key=lambda size: differences[size])
+    worst = max(differences, key=lambda place: differences[place])
     if differences[worst] > MAX_DIFFERENCE:
         raise OnnxError(
-            f"{out} is not written: at {worst} its alpha is {differences[worst]:.2g} off PyTorch's, more than "
+            f"{out} is not written: at {worst} its alpha is {differences[worst]:.2g} off PyTorch's, over "
             f"{MAX_DIFFERENCE:g}: install the torch, onnxscript and onnxruntime of constraints.txt"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 from collections.abc import Iterator
@@ -15,11 +16,22 @@ import accelerate
 import torch
 from filelock import FileLock, Timeout
 
-from ..composer.files import file_sha256, write_text
+from ..composer.files import file_sha256, part_of, write_text
 from ..composer.index import INDEX_NAME
 from ..composer.shard import ShardError, current_versions
-from ..errors import DimtoolError, WrongUseError
-from .checkpoint import Progress, checkpoints, read_progress, save_checkpoint, save_model
+from ..composer.trimap import MAX_DISTANCE
+from ..errors import WrongUseError
+from .checkpoint import (
+    MODEL_NAME,
+    PART_SUFFIX,
+    Progress,
+    checkpoints,
+    read_progress,
+    remove_part,
+    save_checkpoint,
+    save_model,
+)
+from .crops import CropConfig
 from .network import DeepImageMatting, ModelConfig, Stage
 
 CONFIG_NAME = "config.json"
@@ -37,8 +49,6 @@ _FREE = frozenset(
         "compile",
         "workers",
         "skip_bad",
-        "weights",
-        "init",
         "val_shards",
         "val_count",
         "val_every",
@@ -78,7 +88,7 @@ class TrainConfig:
     init: Path | None = None  # a model to start from, for stage 2 or 3 without the run of stage 1
     crop_size: int = 320
     crop_cuts: tuple[int, ...] = (320, 480, 640)
-    radii: tuple[int, int] = (1, 20)
+    radii: tuple[int, ...] = (1, 20)
     stage2_radius: int = 10
     val_shards: Path | None = None
     val_share: float = 0.05
@@ -90,17 +100,33 @@ class TrainConfig:
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.learning_rate <= 0:
-            raise WrongUseError(f"batch size {self.batch_size}, rate {self.learning_rate}: both are above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise WrongUseError(f"a learning rate of {self.learning_rate} is no positive number")
         if not 0 <= self.val_share < 1:
             raise WrongUseError(f"a validation share of {self.val_share:g} is not in 0 to 1")
-        if self.steps is None and self.epochs is None:
-            raise WrongUseError("say how long to train: --steps or --epochs")
+        if self.steps is None and not 0 < (self.epochs or 0) < math.inf:
+            raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
+        for name in ("batch_size", "val_count", "val_every", "save_every", "keep", "log_every", "steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise WrongUseError(f"{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.val_radius < MAX_DISTANCE:
+            raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
+        for stage in self.stages:
+            self.crops(stage)
+        _ = self.model
 
     @property
     def model(self) -> ModelConfig:
-        """The network's part of it."""
-        return ModelConfig(bottleneck=self.bottleneck, width=self.width)
+        """The network's part of it. Raises WrongUseError."""
+        try:
+            return ModelConfig(bottleneck=self.bottleneck, width=self.width)
+        except ValueError as error:
+            raise WrongUseError(str(error)) from error
+
+    def crops(self, stage: Stage) -> CropConfig:
+        """A stage's crops: stage 2 has trimaps of one radius, and only stage 1's loss needs colours."""
+        radii = (self.stage2_radius, self.stage2_radius) if stage == 2 else self.radii
+        return CropConfig(size=self.crop_size, cuts=self.crop_cuts, radii=radii, colours=stage == 1)
 
     @property
     def encoder_weights(self) -> str:
@@ -138,7 +164,11 @@ class Run:
         return (found[-1], read_progress(found[-1])) if found else None
 
     def begin(self) -> None:
-        """Write the configuration with versions and the shards' digest. Raises RunError for another's run."""
+        """Make the folder ready to begin or go on. Raises RunError where it is another run's.
+
+        The configuration is written, with versions and the shards' digest; what a killed process left
+        unfinished is removed; of the log what comes after the last checkpoint, since it will come again.
+        """
         digest = _index_digest(self.config.shards)
         path = self.folder / CONFIG_NAME
         if path.exists():
@@ -152,6 +182,26 @@ class Run:
             }
             content = {"config": self.config.values(), "shards_sha256": digest, "versions": versions}
             write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+            for folder in (self.folder, self.checkpoint_folder):
+                for part in folder.glob(f".*{PART_SUFFIX}"):
+                    remove_part(part)
+            self._rewind()
+
+    def _rewind(self) -> None:
+        path = self.folder / METRICS_NAME
+        if not path.exists():
+            return
+        latest = self.latest()
+        last = (latest[1].stage, latest[1].step) if latest else (0, 0)
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:  # the process was killed while it wrote
+                continue
+            if (row["stage"], row["step"]) <= last:
+                kept.append(line + "\n")
+        write_text(path, "".join(kept))
 
     def _refuse_other(self, there: dict[str, Any], digest: str) -> None:
         asked = self.config.values()
@@ -172,13 +222,7 @@ class Run:
         """Save a checkpoint, then remove all but the last few. A failure leaves the old ones as they are."""
         if not self._main:
             return
-        try:
-            save_checkpoint(self.checkpoint_folder, model, optimizer, progress)
-        except OSError as error:
-            raise DimtoolError(
-                f"no checkpoint could be written to {self.checkpoint_folder} ({error.strerror or error}): "
-                "those from before are kept; make room and run the same command again"
-            ) from error
+        save_checkpoint(self.checkpoint_folder, model, optimizer, progress)
         for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
             shutil.rmtree(old)
 
@@ -186,6 +230,16 @@ class Run:
         """Keep the weights with the least validation error so far."""
         if self._main:
             save_model(self.folder / BEST_NAME, model)
+
+    def finish(self) -> tuple[Path, float | None]:
+        """Make the last checkpoint's weights the final model; its path, and the last validation SAD."""
+        path, latest = self.folder / MODEL_NAME, self.latest()
+        if latest is None:
+            raise RunError(f"{self.folder} has no checkpoint: nothing was trained")
+        if self._main:
+            with part_of(path) as part:
+                shutil.copyfile(latest[0] / MODEL_NAME, part)
+        return path, latest[1].last
 
     def log(self, values: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl."""

@@ -21,6 +21,12 @@ class Tile(NamedTuple):
     rows: Span
     columns: Span
 
+    @property
+    def pixels(self) -> int:
+        """How many the network works on."""
+        height, width = (_padded(side.seen.stop - side.seen.start) for side in self)
+        return height * width
+
 
 def receptive_margin(config: ModelConfig) -> int:
     """How far a pixel's alpha can depend on the image, in pixels, rounded up to a multiple of 32.
@@ -39,19 +45,17 @@ def plan_tiles(height: int, width: int, *, pixels: int, margin: int) -> list[Til
     What a tile keeps lies `margin` pixels or more inside it, or at the image's border. Tiles begin at
     multiples of 32, so that the poolings' windows lie as in the whole image. margin: a multiple of 32.
     """
-    whole = _padded(height), _padded(width)
-    least = [min(2 * margin + STRIDE, side) for side in whole]
-    best: tuple[int, int, int] | None = None
-    for tall in range(least[0], whole[0] + 1, STRIDE):
-        wide = min(pixels // tall // STRIDE * STRIDE, whole[1])
-        if wide < least[1]:
-            break
-        work = tall * _count(whole[0], tall, margin) * wide * _count(whole[1], wide, margin)
-        best = min(best or (work, tall, wide), (work, tall, wide))
-    if best is None:
+    fitting = [
+        (tall * down * wide * across, down * across, tall, wide)
+        for (tall, down), (wide, across) in itertools.product(_sides(height, margin), _sides(width, margin))
+        if tall * wide <= pixels
+    ]
+    if not fitting:
         return []
-    rows, columns = _spans(height, best[1], margin), _spans(width, best[2], margin)
-    return [Tile(*both) for both in itertools.product(rows, columns)]
+    _, _, tall, wide = min(fitting)
+    return [
+        Tile(*both) for both in itertools.product(_spans(height, tall, margin), _spans(width, wide, margin))
+    ]
 
 
 def smallest_tile(height: int, width: int, *, margin: int) -> int:
@@ -62,6 +66,13 @@ def smallest_tile(height: int, width: int, *, margin: int) -> int:
 
 def _padded(side: int) -> int:
     return STRIDE * -(-side // STRIDE)
+
+
+def _sides(length: int, margin: int) -> list[tuple[int, int]]:
+    """The sides that a tile can have, and how many of each cover `length`."""
+    padded = _padded(length)
+    least = min(2 * margin + STRIDE, padded)
+    return [(side, _count(padded, side, margin)) for side in range(least, padded + 1, STRIDE)]
 
 
 def _count(length: int, side: int, margin: int) -> int:

@@ -6,19 +6,20 @@ all the rest. So a run that was stopped, however, goes on to the weights that it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 from ..composer.dataset import CompositeDataset
-from .checkpoint import MODEL_NAME, Progress, load_checkpoint, load_model, save_model
-from .crops import CropConfig, TrainingCrops
+from ..text import count
+from .checkpoint import Progress, load_checkpoint, load_model
+from .crops import TrainingCrops
 from .loop import Reporter, Silent, StageLoop
 from .network import DeepImageMatting, Stage
 from .run import Run, RunError, TrainConfig, open_run
-from .validation import ValidationSet, pick, split_foregrounds
+from .validation import ValidationSet, pick, refuse_common_foregrounds, split_foregrounds
 from .vgg16 import load_vgg16
 
 
@@ -41,11 +42,15 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
         log_with="tensorboard",
         project_dir=config.out,
     )
-    with open_run(config, main=accelerator.is_main_process) as run:
-        trainer = Trainer(config, run, accelerator, reporter)
-        for stage in config.stages:
-            trainer.run_stage(stage)
-        return trainer.finish()
+    try:
+        with open_run(config, main=accelerator.is_main_process) as run:
+            trainer = Trainer(config, run, accelerator, reporter)
+            for stage in config.stages:
+                trainer.run_stage(stage)
+            model, sad = run.finish()
+        return Result(model, sad)
+    finally:
+        accelerator.end_training()
 
 
 class Trainer:
@@ -59,19 +64,20 @@ class Trainer:
         accelerator.init_trackers("tensorboard")
         self.train_shards, self.validation = split_data(config)
         self.model = self._initial_model()
-        self.sad: float | None = None
 
     def _initial_model(self) -> DeepImageMatting:
         torch.manual_seed(self.config.seed)
         model = DeepImageMatting(self.config.model)
-        if self.config.init is not None:
+        if self.run.latest() is not None:
+            pass  # whose weights will replace these
+        elif self.config.init is not None:
             there = load_model(self.config.init)
             if there.config != self.config.model:
                 raise RunError(
                     f"{self.config.init} is of {there.config}, not {self.config.model}: give its options"
                 )
             model.load_state_dict(there.state_dict())
-        elif self.config.encoder_weights != "none" and self.run.latest() is None:
+        elif self.config.encoder_weights != "none":
             self.reporter.note(str(load_vgg16(model.encoder_decoder.encoder, self.config.encoder_weights)))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -79,6 +85,7 @@ class Trainer:
         """Train one stage to its end, from where its last checkpoint stands."""
         latest = self.run.latest()
         if latest is not None and latest[1].stage > stage:
+            self.reporter.note(f"stage {stage} is over: the run is in stage {latest[1].stage}")
             return
         if stage > 1 and latest is None and self.config.init is None:
             raise RunError(
@@ -87,15 +94,16 @@ class Trainer:
             )
         self.model.set_stage(stage)
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        adam = torch.optim.Adam(learning, lr=self.config.learning_rate)
+        on_gpu = self.accelerator.device.type == "cuda"
+        adam = torch.optim.Adam(learning, lr=self.config.learning_rate, fused=True if on_gpu else None)
         forward = torch.compile(self.model) if self.config.compile else self.model
         forward, _ = self.accelerator.prepare(forward, adam)
         progress = Progress(stage=stage, step=0)
         if latest is not None:
             same = latest[1].stage == stage
             there = load_checkpoint(latest[0], self.model, adam if same else None)
-            progress = there if same else progress
-        loop = StageLoop(
+            progress = there if same else replace(there, stage=stage, step=0)
+        StageLoop(
             config=self.config,
             run_folder=self.run,
             accelerator=self.accelerator,
@@ -106,46 +114,50 @@ class Trainer:
             crops=self._crops(stage),
             validation=self.validation,
             progress=progress,
-        )
-        self.sad = loop.run()
+        ).run()
         self.accelerator.free_memory()
 
     def _crops(self, stage: Stage) -> TrainingCrops:
         crops = TrainingCrops(
             self.config.shards,
-            crop_config(self.config, stage),
+            self.config.crops(stage),
             seed=4 * self.config.seed + stage,  # no two stages draw alike
             shards=self.train_shards,
             skip_bad=self.config.skip_bad,
         )
-        for name in crops.left_out:
-            self.reporter.note(f"{name} has no transition pixel, or cannot be read: left out")
+        self._tell(crops.left_out, "without a transition pixel to crop around")
+        self._tell(crops.unreadable, "that cannot be read")
+        if not len(crops):
+            raise RunError(f"{self.config.shards} has no composite to train on: build others")
         return crops
 
-    def finish(self) -> Result:
-        """Write the final model, of whatever stage came last."""
-        path = self.run.folder / MODEL_NAME
-        if self.accelerator.is_main_process:
-            save_model(path, self.model)
-        self.accelerator.end_training()
-        return Result(path, self.sad)
+    def _tell(self, files: list[str], what: str) -> None:
+        if files:
+            self.reporter.note(f"left out: {count(len(files), 'shard')} {what}: {', '.join(files)}")
 
 
 def split_data(config: TrainConfig) -> tuple[list[int], ValidationSet | None]:
-    """Numbers of the shards to train on, and what to validate on: never the test set."""
-    here = CompositeDataset(config.shards)
-    if config.val_shards is not None:
-        there = CompositeDataset(config.val_shards)
-        if there.index.split == "test":
-            raise RunError(f"{config.val_shards} is a test set: a model picked on it has no score")
-        numbers = pick(there, range(len(there.index.shards)), config.val_count)
-        return list(range(len(here.index.shards))), ValidationSet(there, numbers, config.val_radius)
-    train_shards, held = split_foregrounds(len(here.index.shards), config.val_share, config.seed)
-    numbers = pick(here, held, config.val_count)
-    return train_shards, ValidationSet(here, numbers, config.val_radius) if numbers else None
+    """Numbers of the shards to train on, and what to validate on: never a foreground of both, nor the test set.
+
+    Raises WrongUseError, ShardError.
+    """
+    here = _opened(config.shards)
+    every = range(len(here.index.shards))
+    if config.val_shards is None:
+        train_shards, held = split_foregrounds(len(every), config.val_share, config.seed)
+        there = here
+    else:
+        there = _opened(config.val_shards)
+        refuse_common_foregrounds(here, there, skip_bad=config.skip_bad)
+        train_shards, held = list(every), list(range(len(there.index.shards)))
+    numbers = pick(there, held, config.val_count)
+    if not numbers:
+        return train_shards, None
+    return train_shards, ValidationSet(there, numbers, config.val_radius, config.skip_bad)
 
 
-def crop_config(config: TrainConfig, stage: Stage) -> CropConfig:
-    """The crops of a stage: stage 2 has trimaps of one radius, and only stage 1's loss needs colours."""
-    radii = (config.stage2_radius, config.stage2_radius) if stage == 2 else config.radii
-    return CropConfig(size=config.crop_size, cuts=config.crop_cuts, radii=radii, colours=stage == 1)
+def _opened(folder: Path) -> CompositeDataset:
+    composites = CompositeDataset(folder)
+    if composites.index.split == "test":
+        raise RunError(f"{folder} is a test set: a model trained or picked on it has no score to show")
+    return composites

@@ -9,39 +9,44 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..composer.dataset import CompositeDataset, Sample
 from ..composer.images import UInt8Image, UInt8Mask
+from ..composer.shard import ShardError
 from ..composer.trimap import trimap_of
 from ..errors import WrongUseError
 from .metrics import sad
 from .network import DeepImageMatting
 
 
+EXAMPLES = 4
+_EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
+
+
 class Validated(NamedTuple):
-    """Mean SAD (thousands of pixels) over the set, and one sample to look at."""
+    """Mean SAD (thousands of pixels) over the set, a few samples to look at, and what could not be read.
+
+    examples: (3, h, 4 w) uint8 each: image, trimap, prediction and truth beside each other.
+    """
 
     sad: float
-    example: Example
-
-
-class Example(NamedTuple):
-    """Image (h, w, 3), trimap, prediction and truth (h, w), uint8."""
-
-    image: UInt8Image
-    trimap: UInt8Mask
-    prediction: UInt8Mask
-    truth: UInt8Mask
+    examples: list[Tensor]
+    skipped: list[str]
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Composites of a dataset, by number, with trimaps of one radius."""
+    """Composites of a dataset, by number, with trimaps of one radius.
+
+    skip_bad: whether composites that cannot be read are left out of the mean.
+    """
 
     composites: CompositeDataset
     numbers: Sequence[int]
     radius: int
+    skip_bad: bool = False
 
 
 def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -59,6 +64,31 @@ def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], l
     return [i for i in range(count) if i not in validation], sorted(validation)
 
 
+def refuse_common_foregrounds(ours: CompositeDataset, theirs: CompositeDataset, *, skip_bad: bool) -> None:
+    """Raise WrongUseError where two folders of shards have a matte in common, whatever its name."""
+    known = _mattes(ours, skip_bad=skip_bad)
+    for digest, name in _mattes(theirs, skip_bad=skip_bad).items():
+        if digest in known:
+            raise WrongUseError(
+                f"{theirs.folder} has the matte {name}, which {ours.folder} has as {known[digest]}: a "
+                "validation on what is trained on says nothing; give others, or --val-share"
+            )
+
+
+def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> dict[bytes, str]:
+    """The foregrounds' names by the digest of the matte's pixels."""
+    found = {}
+    for number, record in enumerate(composites.index.shards):
+        try:
+            digest = composites.shard(number).source_digests["alpha"][1].tobytes()
+        except ShardError:
+            if not skip_bad:
+                raise
+            continue
+        found[digest] = record.foreground
+    return found
+
+
 def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> list[int]:
     """Numbers of about `count` composites, spread evenly over the shards."""
     starts = np.cumsum([0] + [record.composites for record in composites.index.shards])
@@ -72,18 +102,34 @@ def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> lis
 @torch.no_grad()
 def validate(model: DeepImageMatting, data: ValidationSet, device: torch.device) -> Validated:
     """The model's mean SAD over the set. The model stays in the mode that it is in."""
-    errors, example = [], None
+    errors: list[float] = []
+    examples: list[Tensor] = []
+    skipped: list[str] = []
     for number in data.numbers:
-        sample = data.composites.sample(number)
+        try:
+            sample = data.composites.sample(number)
+        except ShardError as error:
+            if not data.skip_bad:
+                raise
+            skipped.append(str(error))
+            continue
         trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
         prediction = predict(model, sample, trimap, device)
         errors.append(sad(prediction, sample.alpha, trimap))
-        example = example or Example(sample.composite, trimap, prediction, sample.alpha)
-    if example is None:
-        raise WrongUseError(
-            "there is no composite to validate on: give a greater --val-share or --val-shards"
-        )
-    return Validated(sum(errors) / len(errors), example)
+        if len(errors) % -(-len(data.numbers) // EXAMPLES) == 1 or len(data.numbers) <= EXAMPLES:
+            examples.append(side_by_side(sample.composite, trimap, prediction, sample.alpha))
+    if not errors:
+        raise ShardError(f"{data.composites.folder}: no composite to validate on can be read; {skipped[0]}")
+    return Validated(sum(errors) / len(errors), examples, skipped)
+
+
+def side_by_side(image: UInt8Image, *masks: UInt8Mask) -> Tensor:
+    """An image, (h, w, 3), and masks, (h, w), in a row, small enough to look at: (3, h, n w) uint8."""
+    height, width = image.shape[:2]
+    scale = min(1, _EXAMPLE_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pictures = [Image.fromarray(each).convert("RGB").resize(size) for each in (image, *masks)]
+    return torch.from_numpy(np.concatenate([np.asarray(each) for each in pictures], 1)).permute(2, 0, 1)
 
 
 def predict(model: DeepImageMatting, sample: Sample, trimap: UInt8Mask, device: torch.device) -> UInt8Mask:

@@ -27,7 +27,7 @@ from dimtool.version import __version__
 ShardParts = tuple[ShardHeader, Matte, list[Layer]]
 Parts = Callable[..., ShardParts]
 
-ZSTD, HTJ2K = 32015, 32033
+BLOSC2, HTJ2K = 32026, 32033
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_file_is_as_the_format_says(path: Path, parts: ShardParts) -> None:
     expected = {
         "composite": (image, "u1", chunk, [HTJ2K]),
         "background": (image, "u1", chunk, [HTJ2K]),
-        "foreground": ((h, w, 3), "u1", (75, 90, 3), [ZSTD]),
-        "alpha": ((h, w), "u1", (75, 90), [ZSTD]),
-        "distance": ((h, w), "u1", (75, 90), [ZSTD]),
+        "foreground": ((h, w, 3), "u1", (75, 90, 3), [BLOSC2]),
+        "alpha": ((h, w), "u1", (75, 90), [BLOSC2]),
+        "distance": ((h, w), "u1", (75, 90), [BLOSC2]),
         "centers": ((m, 2), "<u2", None, []),
         "background_name": ((n,), "S", None, []),
         "background_size": ((n, 2), "<u2", None, []),
@@ -288,4 +288,4 @@ def test_file_is_written_for_old_libraries_too(path: Path) -> None:
     assert data[8] in (2, 3)
     assert len(data) == path.stat().st_size
     assert os.access(path, os.R_OK)
-    assert hdf5plugin.Zstd.filter_id == ZSTD
+    assert hdf5plugin.Blosc2.filter_id == BLOSC2

@@ -197,7 +197,7 @@ def test_versions_that_are_no_json(copy: Path, value: object) -> None:
 
 
 def test_damaged_shared_array(copy: Path) -> None:
-    """A Zstd tile that is no Zstd."""
+    """A tile that its codec did not make."""
     with h5py.File(copy, "r+") as file:
         file["alpha"].id.write_direct_chunk((0, 0), b"garbage")
     with Shard(copy) as shard:
