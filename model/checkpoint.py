@@ -22,6 +22,7 @@ from .network import DeepImageMatting, ModelConfig
 
 MODEL_NAME = "model.safetensors"
 PART_SUFFIX = ".part"  # of what is not complete
+_METADATA = "dimtool-model"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
@@ -46,8 +47,9 @@ class Progress:
 
 def save_model(path: Path, model: DeepImageMatting) -> None:
     """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
-    metadata = {"format": "dimtool-model", "config": json.dumps(asdict(model.config)), "dimtool": __version__}
-    metadata["stage"] = str(model.stage)
+    description = {"config": asdict(model.config), "stage": model.stage, "version": __version__}
+    # One key: safetensors writes several in any order, and the same model must give the same bytes.
+    metadata = {_METADATA: json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with _writing(path), part_of(path) as part:
         save_file(tensors, part, metadata)
@@ -77,13 +79,12 @@ def load_model(path: Path) -> DeepImageMatting:
     path = _model_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        config = ModelConfig(**json.loads(metadata["config"]))
-        model = DeepImageMatting(config)
+            description = json.loads((file.metadata() or {})[_METADATA])
+        model = DeepImageMatting(ModelConfig(**description["config"]))
         model.load_state_dict(load_file(path))
-        model.set_stage(3 if metadata["stage"] in ("2", "3") else 1)
+        model.set_stage(1 if description["stage"] == 1 else 3)
     except KeyError as error:
-        raise CheckpointError(f"{path} is not a dimtool model: it says nothing of its {error}") from error
+        raise CheckpointError(f"{path} is not a dimtool model: its metadata lack {error}") from error
     except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a model ({_first_line(error)}): bring the file again"

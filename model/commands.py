@@ -93,7 +93,7 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
 @click.option(
     "--weights", metavar="imagenet|none|FILE", help="VGG-16's.  [default: imagenet at width 1, else none]"
 )
-@click.option("--init", type=FILE, help="A model to start from.")
+@click.option("--init", type=EXISTING, help="A model to start from, or a run's folder.")
 @click.option(
     "--crop-size", type=click.IntRange(min=32), default=320, show_default=True, help="Side of a crop, scaled."
 )
@@ -114,6 +114,9 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
 )
 @click.option(
     "--val-count", type=click.IntRange(min=1), default=50, show_default=True, help="Composites looked at."
+)
+@click.option(
+    "--val-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of validation's trimaps."
 )
 @click.option("--val-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")
 @click.option("--save-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -23,11 +21,12 @@ from .crops import Crop, CropBatches, TrainingCrops, collate
 from .losses import Losses, alpha_loss, encoder_decoder_loss, unknown_region
 from .network import DeepImageMatting, Prediction, Stage
 from .run import Run, TrainConfig
-from .validation import Example, ValidationSet, validate
+from .signals import begin_worker, signals_held, stop_signals
+from .validation import ValidationSet, validate
 
 NAN_NAME = "nan-batch.json"
 
-T = TypeVar("T")
+_ASK_EVERY = 10  # steps: asking every process whether it was told to stop holds them all up
 
 
 class StoppedError(DimtoolError):
@@ -98,34 +97,31 @@ class StageLoop:
         per_epoch = len(self.crops) / self.config.batch_size
         self.steps = self.config.steps or math.ceil((self.config.epochs or 0) * per_epoch)
         self.window = _Window()
-        self.sad: float | None = None
 
-    def run(self) -> float | None:
-        """Train until the stage is done; the last validation's SAD. Raises StoppedError when asked to."""
+    def run(self) -> None:
+        """Train until the stage is done. Raises StoppedError when asked to, NotFiniteError, ShardError."""
         self.reporter.stage(self.stage, self.steps, min(self.progress.step, self.steps))
         left = max(0, self.steps - self.progress.step)
-        with _stop_signals() as asked:
-            batches = iter(self._loader(left)) if left else iter(())
+        with stop_signals() as asked:
+            with signals_held():
+                batches = iter(self._loader(left)) if left else iter(())
             for _ in range(left):
                 self._step(self._next(batches))
                 self._now_and_then()
                 self._stop_if(asked)
-        if left:
-            self._report()
-            self._validate()
-            self._save()
-        return self.sad
+        # The next stage starts from the file that the main process has just written.
+        self.accelerator.wait_for_everyone()
 
-    def _batches(self, start: int, steps: int) -> CropBatches:
-        """The share of the batches that this process has."""
+    def _batches(self, start: int, steps: int, *, whole: bool = False) -> CropBatches:
+        """The share of the batches that this process has, or the whole of them."""
         return CropBatches(
             len(self.crops),
             batch_size=self.config.batch_size,
             seed=self.crops.seed,
             start=start,
             steps=steps,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
+            rank=0 if whole else self.accelerator.process_index,
+            world=1 if whole else self.accelerator.num_processes,
         )
 
     def _loader(self, steps: int) -> DataLoader[Crop]:
@@ -136,8 +132,11 @@ class StageLoop:
             num_workers=workers,
             collate_fn=collate,
             pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=begin_worker,
             # Not fork: this process has threads, and perhaps a GPU.
-            multiprocessing_context="forkserver" if workers else None,
+            multiprocessing_context="spawn" if workers else None,
+            # Its own: the training's random states must not depend on how often it was started.
+            generator=torch.Generator(),
         )
 
     def _next(self, batches: Iterator[Crop]) -> Crop:
@@ -161,21 +160,26 @@ class StageLoop:
         self.progress = replace(self.progress, step=self.progress.step + 1)
 
     def _now_and_then(self) -> None:
-        step = self.progress.step
-        if step % self.config.log_every == 0:
+        """What is due after a step; at the end all of it."""
+        step, config = self.progress.step, self.config
+        due = [step % every == 0 for every in (config.log_every, config.val_every, config.save_every)]
+        log, look, save = due if step < self.steps else (True, True, True)
+        if log or look or save:
             self._report()
-        if step % self.config.val_every == 0 and step < self.steps:
+        if look:
             self._validate()
-        if step % self.config.save_every == 0 and step < self.steps:
+        if save:
             self._save()
 
     def _report(self) -> None:
-        """Read the losses of the window; log them and the speed."""
+        """Read the losses of the window; log them and the speed. Nothing is kept that a NaN has spoilt."""
         window, self.window = self.window, _Window()
         if not window.losses:
             return
         losses = self.accelerator.reduce(torch.stack(window.losses), reduction="mean")
-        self._refuse_nan(losses)
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            self._refuse_nan("loss", self.progress.step - len(losses) + int(bad[0]))
         seconds = time.perf_counter() - window.started
         values = {
             "loss": float(losses.mean()),
@@ -187,21 +191,24 @@ class StageLoop:
         self._log(values)
         self.reporter.step(len(losses), values)
 
-    def _refuse_nan(self, losses: Tensor) -> None:
-        bad = (~torch.isfinite(losses)).nonzero()
-        if not len(bad):
-            return
-        step = self.progress.step - len(losses) + int(bad[0])
-        positions = next(iter(self._batches(step, 1)))
+    def _refuse_nan(self, what: str, step: int) -> NoReturn:
+        """Stop; `step`: of the stage, from 0. Its whole batch is named, whichever processes had it."""
+        positions = next(iter(self._batches(step, 1, whole=True)))
         path = self.run_folder.folder / NAN_NAME
         crops = [
             {"epoch": epoch, "index": index, "composite": self.crops.name(index)}
             for epoch, index in positions
         ]
-        write_text(path, json.dumps({"stage": self.stage, "step": step, "crops": crops}, indent=1) + "\n")
+        content = {"stage": self.stage, "step": step, "not_finite": what, "crops": crops}
+        if self.accelerator.is_main_process:
+            write_text(path, json.dumps(content, indent=1) + "\n")
+        latest = self.run_folder.latest()
+        before = (
+            f"The last checkpoint, {latest[0]}, is from before" if latest else "There is no checkpoint yet"
+        )
         raise NotFiniteError(
-            f"the loss of step {step} is not finite; the batch is in {path}. The last checkpoint is from "
-            "before: go on from it (--init) with a lesser --learning-rate into another --out, or in fp32"
+            f"the {what} of step {step} is not finite; the batch is in {path}; {before}: use a lesser "
+            "--learning-rate or fp32 in another --out, from a model that --init names"
         )
 
     def _validate(self) -> None:
@@ -209,28 +216,38 @@ class StageLoop:
         if self.validation is None or not self.accelerator.is_main_process:
             return
         self.model.eval()
-        found = validate(self.model, self.validation, self.accelerator.device)
+        with self.accelerator.autocast():
+            found = validate(self.model, self.validation, self.accelerator.device)
         self.model.train()
-        self.sad = found.sad
-        self._log({"val_sad": found.sad})
+        self._log({"val_sad": found.sad, **({"val_skipped": len(found.skipped)} if found.skipped else {})})
+        for error in found.skipped:
+            self.reporter.note(f"skipped in validation: {error}")
         self.reporter.note(f"stage {self.stage}, step {self.progress.step}: validation SAD {found.sad:.3f}")
-        self._show(found.example)
-        if self.progress.best is None or found.sad < self.progress.best:
-            self.progress = replace(self.progress, best=found.sad)
+        self._show(found.examples)
+        best = self.progress.best
+        if best is None or found.sad < best:
+            best = found.sad
             self.run_folder.save_best(self.model)
+        self.progress = replace(self.progress, best=best, last=found.sad)
+        self.window = _Window()  # whose time is not the training's
 
     def _save(self) -> None:
-        self._report()  # which refuses weights that a NaN has spoilt
+        finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
+        if not finite:  # a gradient was not, though the loss was
+            self._refuse_nan("update", self.progress.step - 1)
         self.run_folder.save(self.model, self.adam, self.progress)
+        self.window = _Window()
 
     def _stop_if(self, asked: list[int]) -> None:
-        flag = torch.tensor(max(asked, default=0), device=self.accelerator.device)
+        """Stop where any process was asked to; all of them stop after the same step."""
+        number = max(asked, default=0)
         if self.accelerator.num_processes > 1:
-            flag = self.accelerator.gather(flag.view(1)).max()
-        if self.accelerator.num_processes == 1 and not asked:
-            return
-        number = int(flag)
+            if self.progress.step % _ASK_EVERY and self.progress.step < self.steps:
+                return
+            flag = torch.tensor([number], device=self.accelerator.device)
+            number = int(self.accelerator.gather(flag).max())
         if number:
+            self._report()
             self._save()
             raise StoppedError(
                 f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
@@ -244,12 +261,11 @@ class StageLoop:
             {f"stage{self.stage}/{name}": value for name, value in values.items()}, step=step
         )
 
-    def _show(self, example: Example) -> None:
+    def _show(self, examples: list[Tensor]) -> None:
         """Image, trimap, prediction and truth beside each other, in TensorBoard."""
         writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
-        masks = [torch.from_numpy(each)[None].expand(3, -1, -1) for each in example[1:]]
-        grid = torch.cat([torch.from_numpy(example.image).permute(2, 0, 1), *masks], 2)
-        writer.add_image(f"stage{self.stage}/validation", grid, self.progress.step)
+        for number, picture in enumerate(examples):
+            writer.add_image(f"stage{self.stage}/validation_{number}", picture, self.progress.step)
 
 
 def to_device(batch: Crop, device: torch.device) -> dict[str, Tensor]:
@@ -273,17 +289,3 @@ def stage_losses(stage: Stage, prediction: Prediction, batch: dict[str, Tensor])
         )
     loss = alpha_loss(prediction.refined, batch["alpha"], unknown)
     return Losses(loss, loss, torch.zeros_like(loss))
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT instead of dying of them: the loop stops between two steps."""
-    asked: list[int] = []
-    before: dict[int, Callable[..., Any] | int | None] = {}
-    for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-        before[number] = signal.signal(number, lambda received, _: asked.append(received))
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -137,9 +137,9 @@ class Trainer:
 
 
 def split_data(config: TrainConfig) -> tuple[list[int], ValidationSet | None]:
-    """Numbers of the shards to train on, and what to validate on: never a foreground of both, nor the test set.
+    """Numbers of the shards to train on, and what to validate on.
 
-    Raises WrongUseError, ShardError.
+    Never the test set, and never a foreground of both. Raises WrongUseError, ShardError.
     """
     here = _opened(config.shards)
     every = range(len(here.index.shards))

@@ -20,7 +20,6 @@ from ..errors import WrongUseError
 from .metrics import sad
 from .network import DeepImageMatting
 
-
 EXAMPLES = 4
 _EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
 
@@ -58,7 +57,8 @@ def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], l
     held = max(1, round(share * count)) if share else 0
     if held >= count:
         raise WrongUseError(
-            f"{count} foregrounds cannot be split for validation: add some, or give --val-shards or --val-share 0"
+            f"{count} foregrounds cannot be split for validation: "
+            "add some, or give --val-shards or --val-share 0"
         )
     validation = set(random.Random(seed).sample(range(count), held))
     return [i for i in range(count) if i not in validation], sorted(validation)

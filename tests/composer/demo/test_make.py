@@ -139,10 +139,8 @@ class TestLayout:
         assert (summary.test_foregrounds, summary.test_backgrounds) == (1, 1)
         paths = summary.train_fg, summary.train_bg, summary.test_fg, summary.test_bg
         assert paths == tuple(tmp_path / name for name in LISTS)
-        assert str(summary).splitlines()[1:] == [
-            str(tmp_path / "train_fg.txt"),
-            str(tmp_path / "test_fg.txt"),
-        ]
+        command = f"dimtool build-dataset --fg-list {tmp_path / 'train_fg.txt'} --per-fg 2"
+        assert str(summary).splitlines()[1:] == [f"next: {command}"]
         assert "2 foregrounds to train on, each for 2 backgrounds" in str(summary)
 
 
