@@ -29,6 +29,13 @@ from typing import Any
 import numpy as np
 import torch
 from build import Silent, Target, in_new_process, machine
+from inputs import find_data, manifest_of, prepare
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
 from dimtool.composer.build import build_dataset
 from dimtool.composer.engine import LocalProcesses, core_count
 from dimtool.composer.export import export_images
@@ -36,12 +43,6 @@ from dimtool.composer.shard import Shard
 from dimtool.model import crops as our_module
 from dimtool.model.crops import Crop, CropBatches, CropConfig, Cut, Position, TrainingCrops, collate, draw_cut
 from dimtool.model.network import DeepImageMatting, ModelConfig
-from inputs import find_data, manifest_of, prepare
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
 Json = dict[str, Any]
 H200 = 989e12  # dense bf16 operations a second, by its data sheet
@@ -124,7 +125,7 @@ def compare(ours: TrainingCrops, usual: UsualCrops, positions: Sequence[Position
     """Stop if the two make different crops."""
     for position in positions:
         mine, other = ours[position], usual[position]
-        unknown = mine["trimap"] == 128  # noqa: PLR2004 - the field's value
+        unknown = mine["trimap"] == 128
         masks = {"image": 1, "alpha": 1}
         masks |= {"foreground": unknown, "background": unknown} if ours.config.colours else {}
         for name, mask in masks.items():
@@ -204,7 +205,7 @@ def through_loader(crops: Dataset[Crop], batches: Sequence[list[Position]], work
 
 
 def consumption() -> dict[int, float]:
-    """Crops a second that an H200 takes in each stage, at a share of its bf16 rate; computed, not measured."""
+    """Crops a second that an H200 takes in each stage, at a share of its bf16 rate; computed."""
     result = {}
     for stage in (1, 2, 3):
         with torch.device("meta"):
