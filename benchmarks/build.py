@@ -33,17 +33,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from contest import SPAWN, Speed, clear, contest, speeds_of
-from contestants import FLOOR, LOOP, SCRIPT, TIMED, MismatchError, dimtool_build
-from inputs import find_data, manifest_of, prepare
 from PIL import features
 
+from contest import SPAWN, Speed, clear, contest, speeds_of
+from contestants import FLOOR, LOOP, SCRIPT, TIMED, MismatchError, dimtool_build
 from dimtool.composer.build import build_dataset
 from dimtool.composer.engine import LocalProcesses, core_count
 from dimtool.composer.index import ShardRecord
 from dimtool.composer.manifest import Failure, ForegroundEntry, Manifest
 from dimtool.composer.work import pixel_count
 from dimtool.version import __version__
+from inputs import find_data, manifest_of, prepare
 
 SHARED = ("foreground", "alpha", "distance", "centers")  # in a shard once, however many composites it has
 Json = dict[str, Any]

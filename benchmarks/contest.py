@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 
 from contestants import NAMES, OURS, TIMED, contestants, verify
-
 from dimtool.composer.manifest import ForegroundEntry, Manifest
 from dimtool.composer.work import pixel_count
 

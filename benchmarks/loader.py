@@ -28,14 +28,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from build import Silent, Target, in_new_process, machine
-from inputs import find_data, manifest_of, prepare
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from build import Silent, Target, in_new_process, machine
 from dimtool.composer.build import build_dataset
 from dimtool.composer.engine import LocalProcesses, core_count
 from dimtool.composer.export import export_images
@@ -43,6 +42,7 @@ from dimtool.composer.shard import Shard
 from dimtool.model import crops as our_module
 from dimtool.model.crops import Crop, CropBatches, CropConfig, Cut, Position, TrainingCrops, collate, draw_cut
 from dimtool.model.network import DeepImageMatting, ModelConfig
+from inputs import find_data, manifest_of, prepare
 
 Json = dict[str, Any]
 H200 = 989e12  # dense bf16 operations a second, by its data sheet
