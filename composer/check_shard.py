@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from ..text import count
 from .check_sources import Sources
 from .composition import composite
+from .decoder import TileDecoder, TileError
 from .duplicates import PerceptualHash, perceptual_hash
 from .files import file_sha256
 from .findings import Tally
@@ -19,7 +22,7 @@ from .images import UInt8Image, sha256
 from .index import ShardRecord
 from .shard import Shard, ShardError, layout
 from .subject import ShardTask, Subject, gather, wrong_pixels
-from .tiles import HTJ2K, TileDecoder, TileError, filters_of, tile_corners, tile_shape
+from .tiles import HTJ2K, Corner, filters_of, opaque_tiles, tile_corners, tile_shape
 from .trimap import sample_centers, transition_distance, transition_region
 
 UNKNOWN_RADIUS = 10  # of the trimap whose unknown fraction the report shows
@@ -125,17 +128,31 @@ def _check_attributes(subject: Subject) -> None:
 
 
 def _check_tiles(subject: Subject) -> None:
-    """As many tiles as there must be: an unwritten one would read as zeros."""
+    """Exactly the tiles that there must be: an unwritten one would read as zeros."""
     record = subject.task.record
     for name, corners in (
         ("composite", tile_corners(record.height, record.width)),
         ("background", subject.kept),
     ):
-        stack, expected = subject.shard.datasets[name], record.composites * len(corners)
+        stack = subject.shard.datasets[name]
         if filters_of(stack) != [HTJ2K] or stack.chunks != (1, *tile_shape(record.height, record.width), 3):
             subject.found("format", f"dataset {name} is not cut into HTJ2K tiles", found=stack.chunks)
-        elif (there := stack.id.get_num_chunks()) != expected:
-            subject.found("format", f"{name} has another number of tiles", expected=expected, found=there)
+        else:
+            _check_places(subject, name, corners)
+
+
+def _check_places(subject: Subject, name: str, corners: Sequence[Corner]) -> None:
+    there: set[tuple[int, ...]] = set()
+    subject.shard.datasets[name].id.chunk_iter(lambda chunk: there.add(chunk.chunk_offset[:3]))
+    every = range(subject.task.record.composites)
+    expected = {(i, *corner) for i in every for corner in corners}
+    for wrong, fault in ((expected - there, "missing"), (there - expected, "too many")):
+        numbers = Counter(place[0] for place in wrong)
+        if 1 < len(every) == len(numbers):
+            subject.found("format", f"{name} tiles are {fault} in every composite", found=len(wrong))
+            continue
+        for i, number in sorted(numbers.items()):
+            subject.found("format", f"{name} tiles are {fault}", composite=i, found=number)
 
 
 def check_maps(subject: Subject) -> None:
@@ -158,7 +175,7 @@ def _check_composites(subject: Subject) -> None:
     shard, task = subject.shard, subject.task
     chosen = range(len(shard)) if task.composites is None else task.composites
     digests, sources = shard.digests, Sources(subject)
-    read_composite = TileDecoder(shard.datasets["composite"])
+    read_composite = TileDecoder(shard.datasets["composite"], constant=opaque_tiles(subject.alpha))
     read_background = TileDecoder(shard.datasets["background"], subject.kept)
     for i in chosen:
         subject.tally.tried["pixels"] += 1

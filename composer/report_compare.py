@@ -14,12 +14,13 @@ from scipy import ndimage
 
 from .composition import composite
 from .dataset import known_background
+from .decoder import TileDecoder, TileError
 from .difference import amplified, close_up, difference, palette, shrunk
 from .images import Source, SourceError, UInt8Image, UInt8Mask, read_alpha, read_background, read_foreground
 from .manifest import ForegroundEntry
 from .report_assets import THUMBNAIL, Assets, Picture, placeholder
 from .shard import Shard, ShardError
-from .tiles import TileDecoder, TileError, used_tiles
+from .tiles import used_tiles
 from .trimap import background_band, transition_distance, transition_region
 from .work import fit_source
 

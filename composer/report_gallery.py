@@ -10,11 +10,11 @@ import numpy as np
 
 from .check_set import FolderReport
 from .check_shard import UNKNOWN_RADIUS, ShardFacts, ShardReport
+from .decoder import TileDecoder, TileError
 from .findings import Finding
 from .report_assets import Assets, Picture, placeholder
 from .report_compare import Comparison, Suspect
 from .shard import Shard, ShardError
-from .tiles import TileDecoder, TileError
 from .trimap import trimap_of
 from .verify import Verification
 

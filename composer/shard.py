@@ -20,7 +20,7 @@ from ..errors import DimtoolError
 from ..version import __version__
 from .images import Source, UInt8Image, UInt8Mask, decoder_versions, sha256
 from .stream import Stream
-from .tiles import TileEncoder, create_image_stack, tile_corners, tile_shape, used_tiles
+from .tiles import TileEncoder, create_image_stack, opaque_tiles, tile_shape, used_tiles
 from .windows import WHOLE, Mask, TileGrid, Window
 
 FORMAT = "dimtool-shard"
@@ -142,8 +142,7 @@ def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
 def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[Layer]) -> None:
     height, width = matte.alpha.pixels.shape
     stacks = [create_image_stack(file, name, count, height, width) for name in ("composite", "background")]
-    opaque = set(tile_corners(height, width)) - set(used_tiles(matte.alpha.pixels < 255))
-    composite_tiles = TileEncoder(height, width, constant=opaque)
+    composite_tiles = TileEncoder(height, width, constant=opaque_tiles(matte.alpha.pixels))
     background_tiles = TileEncoder(height, width, used_tiles(matte.band))
     # Spread over the channels once: NumPy multiplies arrays of one shape several times as fast.
     band = np.repeat(matte.band[..., None], 3, axis=2)

@@ -8,15 +8,14 @@ filter (hdf5plugin's, id 32033) decodes it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import h5py
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import UInt8Image
+from .images import UInt8Image, UInt8Mask
 
 TILE = 128  # rows and columns of a tile, at most
 Corner = tuple[int, int]  # y, x of a tile's top left pixel
@@ -122,6 +121,11 @@ def used_tiles(mask: NDArray[np.bool_]) -> list[Corner]:
     return [(y, x) for y, x in tile_corners(*mask.shape) if mask[y : y + rows, x : x + columns].any()]
 
 
+def opaque_tiles(alpha: UInt8Mask) -> set[Corner]:
+    """Corners of the tiles in which alpha, (h, w), is 255 everywhere: all composites agree there."""
+    return set(tile_corners(*alpha.shape)) - set(used_tiles(alpha < 255))
+
+
 def create_image_stack(file: h5py.File, name: str, count: int, height: int, width: int) -> h5py.Dataset:
     """An empty (count, height, width, 3) dataset for direct chunk writes; unwritten tiles read as zeros."""
     return file.create_dataset(
@@ -137,48 +141,3 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     """The numbers of a dataset's HDF5 filters, in the order in which they are applied."""
     properties = dataset.id.get_create_plist()
     return [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
-
-
-class TileError(ValueError):
-    """A tile cannot be read: it is missing, or its code stream is damaged."""
-
-
-class TileDecoder:
-    """Reads the images of a stack as every HDF5 program does, but first looks at what the decoder will get.
-
-    `corners`: the tiles that must be there; all of them where it is not given.
-    """
-
-    def __init__(self, stack: h5py.Dataset, corners: Sequence[Corner] | None = None) -> None:
-        _, height, width, _ = stack.shape
-        self._stack = stack
-        self._tile = tile_shape(height, width)
-        self._header = stream_header(*self._tile)
-        self._corners = tile_corners(height, width) if corners is None else corners
-
-    def __call__(self, i: int) -> UInt8Image:
-        """Image `i`, (h, w, 3). Raises TileError, naming the tile."""
-        for corner in self._corners:
-            with _blamed(corner):
-                self._look_at(i, corner)
-        try:
-            return np.asarray(self._stack[i])
-        except OSError as error:
-            for y, x in self._corners:
-                with _blamed((y, x)):
-                    self._stack[i, y : y + self._tile[0], x : x + self._tile[1]]
-            raise TileError(f"a tile: {error}") from error
-
-    def _look_at(self, i: int, corner: Corner) -> None:
-        skipped_filters, stream = self._stack.id.read_direct_chunk((i, *corner, 0))
-        # One flipped bit there asks for gigabytes; others crash OpenJPH, or send it round for ever.
-        if skipped_filters or not stream.startswith(self._header):
-            raise TileError("it does not begin as our code streams do")
-
-
-@contextmanager
-def _blamed(corner: Corner) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:
-        raise TileError(f"the tile at row {corner[0]}, column {corner[1]}: {error}") from error
