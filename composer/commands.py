@@ -121,21 +121,30 @@ def verify_command(
     from .summary import repair_text, verification_text
     from .verify import Scope, verify_composites
 
+    source = click.get_current_context().get_parameter_source("sample")
+    if quick and source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--quick looks into 200 composites, --sample into a share: give one of them")
     write_report = _report_writer(report)
     scope = Scope(sources=sources, quick=quick, sample=sample, seed=seed)
     engine = LocalProcesses(workers=jobs or core_count())
     with VerifyBar() as bar:
         verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
         bar.notes(verification.notes)
-    values, text, left = verification.values(), verification_text(verification), len(verification.findings)
-    values["report"] = write_report(verification)
-    text += f"\nreport: {values['report']}" if report else ""
-    if repair and left:
-        with BuildBar(Path()) as build_bar:
-            outcome = repair_shards(verification, engine=engine, reporter=build_bar)
-        values["repair"], left = asdict(outcome), len(outcome.findings)
-        text += "\n" + repair_text(outcome)
-    print_result(as_json, values, text)
+    values, left = verification.values(), len(verification.findings)
+    tell: Callable[[str], None] = (lambda text: None) if as_json else click.echo
+    tell(verification_text(verification))
+    try:  # what was found is told whatever becomes of the rest
+        values["report"] = write_report(verification)
+        if report:
+            tell(f"report: {values['report']}")
+        if repair and left:
+            with BuildBar(Path()) as build_bar:
+                outcome = repair_shards(verification, engine=engine, reporter=build_bar)
+            values["repair"], left = asdict(outcome), len(outcome.findings)
+            tell(repair_text(outcome))
+    finally:
+        if as_json:
+            print_result(as_json, values, "")
     return 1 if left else 0
 
 

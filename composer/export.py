@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..errors import WrongUseError
@@ -22,7 +23,7 @@ from .trimap import trimap_of
 
 FOLDERS = ("merged", "bg", "trimaps", "fg", "alpha")
 ANNOTATION_NAME = "annotations.json"
-_MARK = "export.json"
+_MARK, _LOCK = "export.json", ".lock"
 # zlib's fastest level: a third of the default's time for a tenth more bytes.
 _PNG_LEVEL = 1
 
@@ -77,17 +78,20 @@ def export_images(
     export stay. Raises ShardError; WrongUseError where `out` holds another export or something else.
     """
     index = read_index(folder)
-    _claim(out, {"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius})
     jobs = [
         ExportJob(shard=folder / record.file, out=out, trimap_radius=trimap_radius) for record in index.shards
     ]
-    reporter.planned(index.composites)
+    mark = json.dumps({"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius}) + "\n"
+    _refuse_other(out, mark)
     results = []
-    with closing(engine.run(export_shard, jobs)) as done:
-        for each in done:
-            reporter.exported(each)
-            results.append(each)
-    _annotate(out, [(Path(record.foreground).stem, record.composites) for record in index.shards])
+    with _sole_export(out):
+        _claim(out, mark)
+        reporter.planned(index.composites)
+        with closing(engine.run(export_shard, jobs)) as done:
+            for each in done:
+                reporter.exported(each)
+                results.append(each)
+        _annotate(out, [(Path(record.foreground).stem, record.composites) for record in index.shards])
     return ExportSummary(
         out=out,
         composites=index.composites,
@@ -96,19 +100,35 @@ def export_images(
     )
 
 
-def _claim(out: Path, mark: dict[str, Any]) -> None:
-    """Make `out` this export's, or see that it is; rid of what a killed one left unfinished."""
-    path, text = out / _MARK, json.dumps(mark) + "\n"
+@contextmanager
+def _sole_export(out: Path) -> Iterator[None]:
+    """Hold the folder's lock: a second export would take the first one's unfinished files for left-overs."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / _LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise WrongUseError(
+            f"another export is at work in {out}: wait for it, or choose another OUT"
+        ) from error
+
+
+def _refuse_other(out: Path, mark: str) -> None:
+    """Raise WrongUseError, with nothing changed, where `out` has another export or something else in it."""
+    path = out / _MARK
     if path.exists():
-        if path.read_bytes() != text.encode():
+        if path.read_bytes() != mark.encode():
             raise WrongUseError(
                 f"{out} holds the export of other shards or another radius: choose another OUT"
             )
-    elif out.exists() and not all(each.match(".*.part") for each in out.iterdir()):
+    elif out.exists() and not all(each.name == _LOCK or each.match(".*.part") for each in out.iterdir()):
         raise WrongUseError(f"{out} is not empty and no export of ours: choose another OUT")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+
+
+def _claim(out: Path, mark: str) -> None:
+    """Make `out` this export's; rid of what a killed one left unfinished."""
+    if not (out / _MARK).exists():
+        write_text(out / _MARK, mark)
     for name in FOLDERS:
         (out / name).mkdir(exist_ok=True)
     for part in (*out.glob(".*.part"), *out.glob("*/.*.part")):

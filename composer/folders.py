@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import WrongUseError
@@ -52,16 +53,28 @@ class FolderIndex:
         """All file names, each once."""
         return list(self._by_name)
 
+    def refuse_all_missing(self, names: Iterable[str], listed_in: str) -> None:
+        """Raise ManifestError where the folder has none of the names: one line, not one for each."""
+        wanted = list(names)
+        if len(wanted) > 1 and not any(self._matches(name) for name in wanted):
+            raise ManifestError(
+                f"none of the {len(wanted):,} names in {listed_in} is in {self.root} or below "
+                f"({wanted[0]}, …): say where the files are (--help names the options)"
+            )
+
+    def _matches(self, name: str) -> list[Path]:
+        return self._by_name.get(Path(name).name) or self._by_stem.get(_stem(name)) or []
+
     def find(self, name: str) -> Path:
         """The one file that `name` means. Raises ManifestError where there is none, or more than one."""
-        for found in (self._by_name.get(Path(name).name), self._by_stem.get(_stem(name))):
-            if found and len(found) == 1:
-                if not found[0].exists():
-                    raise ManifestError(f"{found[0]} is a link to a file that is not there: bring that file")
-                return found[0]
-            if found:
-                both = " and ".join(str(path.relative_to(self.root)) for path in sorted(found)[:2])
-                raise ManifestError(f"{name} could be {both} in {self.root}: rename or remove one")
+        found = self._matches(name)
+        if len(found) > 1:
+            both = " and ".join(str(path.relative_to(self.root)) for path in sorted(found)[:2])
+            raise ManifestError(f"{name} could be {both} in {self.root}: rename or remove one")
+        if found:
+            if not found[0].exists():
+                raise ManifestError(f"{found[0]} is a link to a file that is not there: bring that file")
+            return found[0]
         raise ManifestError(f"{name} is not in {self.root} or below{self._hint(name)}")
 
     def _hint(self, name: str) -> str:

@@ -115,6 +115,10 @@ def read_manifest(lists: Lists) -> Manifest:
         FolderIndex(lists.bg_dir or beside / "bg"),
     ]
     backgrounds, more = _background_names(lists, len(names) * per_fg, folders[2])
+    for folder, wanted, what in zip(
+        folders, (names, names, backgrounds), ("", "", "the backgrounds of "), strict=True
+    ):
+        folder.refuse_all_missing(wanted, f"{what}{lists.fg_list}")
     pairing = _Pairing(lists.fg_list, names, backgrounds, per_fg, folders)
     pairs = [pairing.entry(index) for index in range(len(names))]
     return Manifest(

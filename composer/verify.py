@@ -115,7 +115,7 @@ def shard_folders(paths: Sequence[Path]) -> list[Path]:
         if not here:
             raise WrongUseError(f"{path} holds no shards: run `dimtool build-dataset`, or name their folder")
         found += here
-    return list(dict.fromkeys(found))
+    return list({each.resolve(): each for each in reversed(found)}.values())[::-1]
 
 
 def _holds_shards(path: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -164,7 +165,7 @@ def test_trimaps_reach_as_far_as_the_radius(pictures: Any, exported: Path) -> No
 
 def test_nothing_else_is_there(pictures: Any, exported: Path) -> None:
     stems = [name.removesuffix(".png") for name in pictures[1]]
-    expected = {"annotations.json", "export.json"}
+    expected = {"annotations.json", "export.json", ".lock"}
     expected |= {f"{folder}/{stem}.png" for folder in ("fg", "alpha") for stem in stems}
     expected |= {
         f"{folder}/{stem}_{i}.png"
@@ -257,6 +258,14 @@ def test_worker_processes_write_the_same(
         command("export-images", shards, tmp_path / "out", "--trimap-radius", RADIUS, "--jobs", 2).code == 0
     )
     assert contents(tmp_path / "out") == contents(exported)
+
+
+def test_two_exports_into_one_folder(shards: Path, copy: Path, command: Any, contents: Any) -> None:
+    """The second would take the first one's unfinished files for what a kill has left."""
+    (copy / "merged" / ".f0_0.png.part").write_bytes(b"under way")
+    with FileLock(copy / ".lock"):
+        line = refused(command, contents, shards, copy, "--trimap-radius", RADIUS)
+    assert "another export is at work" in line
 
 
 def test_killed_at_any_moment(

@@ -131,6 +131,18 @@ def test_a_missing_folder_stops_the_build(touch: Any, tmp_path: Path, folder: st
         _read(fg_list, per_fg=1)
 
 
+@pytest.mark.parametrize(("folder", "listed"), [("fg", "2 names"), ("alpha", "2 names"), ("bg", "4 names")])
+def test_a_folder_with_none_of_the_files_is_one_error(
+    touch: Any, tmp_path: Path, folder: str, listed: str
+) -> None:
+    fg_list = touch(["a.png", "b.png"], [f"{k}.jpg" for k in range(4)])
+    (tmp_path / folder).rename(tmp_path / "elsewhere")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "other.png").touch()
+    with pytest.raises(ManifestError, match=rf"^none of the {listed} in .*train_fg\.txt is in .*{folder} or"):
+        _read(fg_list, per_fg=2)
+
+
 @pytest.mark.parametrize("content", ["", "\n\n \n"])
 def test_a_list_without_names_stops_the_build(touch: Any, content: str) -> None:
     fg_list = touch(["a.png"], ["0.jpg"])
@@ -165,6 +177,10 @@ def test_composite_i_of_foreground_k_has_background_k_per_fg_plus_i(
             (root / "alpha" / f"{k}.png").touch()
     (root / "train_fg.txt").write_text("\n".join(f"{k}.png" for k in range(count)))
     (root / "train_bg.txt").write_text("\n".join(listed))
+    if count > 1 and broken >= set(range(count)):
+        with pytest.raises(ManifestError, match=rf"none of the {count} names"):
+            _read(root / "train_fg.txt", per_fg=per_fg)
+        return
     manifest = _read(root / "train_fg.txt", per_fg=per_fg)
     assert {entry.index for entry in manifest.entries} == set(range(count)) - broken
     assert {failure.index for failure in manifest.failures} == set(range(count)) & broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from dimtool.composer import verify
+from dimtool.composer import repair, verify
 from dimtool.composer.findings import CHECKS
 from dimtool.composer.index import read_index, record_of
+from dimtool.composer.work import DiskFullError
 
 # ---- the untouched set -------------------------------------------------------------------------------------
 
@@ -50,6 +52,15 @@ def test_all_of_shards_is_the_default(built: Path, tmp_path: Path, judge: Any, m
 
 def test_one_shard_named_twice_is_looked_at_once(built: Path, judge: Any) -> None:
     assert judge(built, built.parent, built).tried == judge(built).tried
+
+
+def test_one_folder_under_two_names_is_looked_at_once(
+    built: Path, judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(built.parent)
+    values = judge(built.name, built)
+    assert values.values["folders"] == [built.name]
+    assert values.values["findings"] == []
 
 
 def test_any_number_of_jobs_finds_the_same(own: Any, judge: Any, damage: Any) -> None:
@@ -144,6 +155,30 @@ def test_samples_are_drawn_by_the_seed(own: Any, judge: Any, damage: Any) -> Non
 def test_a_sample_is_never_empty(built: Path, judge: Any) -> None:
     assert judge(built, "--sample", "0.1%").tried["pixels"] == 1
     assert judge(built, "--sample", "100%").tried["pixels"] == 8
+
+
+def test_quick_and_a_sample_are_two_scopes(built: Path, command: Any) -> None:
+    outcome = command("verify-composites", built, "--quick", "--sample", "1%")
+    assert outcome.code == 2
+    assert "--quick looks into 200 composites" in outcome.err
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_what_was_found_is_told_though_the_repair_fails(
+    own: Any, command: Any, damage: Any, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise DiskFullError("no space is left")
+
+    monkeypatch.setattr(repair, "repair_shards", full)
+    damage(own[1] / "0002-f2.h5", 1)
+    outcome = command("verify-composites", own[1], "--jobs", 1, "--repair", *form)
+    assert outcome.code == 1
+    assert outcome.lines == ["dimtool: no space is left"]
+    if form:
+        assert {each["shard"] for each in json.loads(outcome.out)["findings"]} == {"0002-f2.h5"}
+    else:
+        assert "0002-f2.h5 composite 1" in outcome.out
 
 
 # ---- what is said ------------------------------------------------------------------------------------------
