@@ -151,6 +151,8 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
         raise RunError(f"{config.out} has no checkpoint to resume from: run without --resume")
     with TrainBar() as bar:
         result = train(config, bar)
+    if not result.main:
+        return
     sad = "" if result.sad is None else f", validation SAD {result.sad:.2f}"
     print_result(as_json, {"model": result.model, "val_sad": result.sad}, f"{result.model}{sad}")
 
@@ -225,16 +227,12 @@ def _subject(
         if pred_dir is None or truth_dir is None or trimap_dir is None:
             raise click.UsageError("--pred-dir needs --truth-dir and --trimap-dir beside it")
         return FolderSubject(pred_dir, truth_dir, trimap_dir), str(pred_dir)
-    import torch
-
-    from .checkpoint import load_model
+    from .inference import load
 
     trimaps = Trimaps(folder=FolderIndex(trimap_dir) if trimap_dir else None, radius=trimap_radius)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = ModelSubject(
-        model=load_model(checkpoint),
+        matter=load(checkpoint),
         images=TestImages(shards, trimaps),
-        device=device,
         batch_size=batch_size,
         workers=workers,
     )

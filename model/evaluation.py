@@ -26,8 +26,10 @@ from ..errors import DimtoolError, WrongUseError
 from ..manifests.presets import PRESETS
 from ..manifests.published import PUBLISHED
 from ..text import table
+from .inference import Matter, to_uint8
+from .memory import free_memory, pixels_that_fit
 from .metrics import Scores, matting_scores
-from .network import DeepImageMatting
+from .tiling import padded_pixels
 
 METRICS = ("sad", "mse", "grad", "conn")
 
@@ -177,14 +179,10 @@ class ModelSubject:
     batch_size: images of one foreground at a time. Raises ShardError, EvaluationError as it goes.
     """
 
-    model: DeepImageMatting
+    matter: Matter
     images: TestImages
-    device: torch.device
     batch_size: int = 1
     workers: int = 2
-
-    def __post_init__(self) -> None:
-        self.model = self.model.to(self.device).eval()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -199,12 +197,12 @@ class ModelSubject:
             multiprocessing_context="forkserver" if self.workers else None,
         )
         for items in loader:
-            yield from zip(items, predict_batch(self.model, items, self.device), strict=True)
+            yield from zip(items, predict_all(self.matter, items), strict=True)
 
     def view(self, number: int) -> tuple[Item, UInt8Mask]:
         """See Subject."""
         item = self.images[number]
-        return item, predict_batch(self.model, [item], self.device)[0]
+        return item, predict_all(self.matter, [item])[0]
 
     @property
     def trimaps_used(self) -> str:
@@ -274,14 +272,28 @@ def evaluate(subject: Subject, *, reporter: Reporter, workers: int = 2) -> Evalu
     return Evaluation(images=tuple(images), trimaps=subject.trimaps_used, full=full)
 
 
-@torch.no_grad()
-def predict_batch(model: DeepImageMatting, items: Sequence[Item], device: torch.device) -> list[UInt8Mask]:
-    """Alphas (h, w) uint8 of images of one size, with the trimaps' known pixels as they are known."""
+def predict_all(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
+    """Alphas (h, w) uint8 of images of one size, with the trimaps' known pixels as they are known.
+
+    All at once, in bfloat16 on a GPU; one by one, in tiles if need be, where that does not fit the memory.
+    """
+    pixels = len(items) * padded_pixels(*items[0].trimap.shape)
+    if pixels <= pixels_that_fit(matter.model.config, free_memory(matter.device)):
+        try:
+            return _predict_batch(matter, items)
+        except torch.OutOfMemoryError:
+            pass  # a GPU's libraries take workspaces that nobody can foresee
+    return [to_uint8(matter.matte(item.image, item.trimap)) for item in items if item.image is not None]
+
+
+@torch.inference_mode()
+def _predict_batch(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
+    device = matter.device
     images = torch.from_numpy(np.stack([item.image for item in items if item.image is not None]))
     trimaps = torch.from_numpy(np.stack([item.trimap for item in items]))[:, None].to(device)
     image = images.to(device).permute(0, 3, 1, 2).float() / 255
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        alpha = model(image, trimaps.float() / 255).alpha
+        alpha = matter.model(image, trimaps.float() / 255).alpha
     alpha = (alpha * 255).round().to(torch.uint8)
     known = torch.where(trimaps == 128, alpha, trimaps)
     return list(known[:, 0].cpu().numpy())

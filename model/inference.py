@@ -78,7 +78,7 @@ class Matter:
     @torch.inference_mode()
     def _forward(self, image: UInt8Image, trimap: UInt8Mask) -> Alpha:
         prediction = self.model(to_input(image, self.device), to_input(trimap, self.device))
-        result: Alpha = prediction.alpha[0, 0].cpu().numpy()
+        result: Alpha = prediction.alpha[0, 0].float().cpu().numpy()  # bfloat16 under autocast
         return result
 
 
@@ -120,6 +120,20 @@ def to_input(pixels: UInt8Image | UInt8Mask, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(np.array(pixels)).to(device)  # a copy: Pillow's arrays are not writable
     tensor = tensor[None, None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)[None]
     return tensor.float() / 255
+
+
+def to_uint8(alpha: Alpha) -> UInt8Mask:
+    """Alpha, 0 to 1, as 0 to 255, rounded to nearest."""
+    return _scaled(alpha, 255).astype(np.uint8)
+
+
+def to_uint16(alpha: Alpha) -> NDArray[np.uint16]:
+    """Alpha, 0 to 1, as 0 to 65,535, rounded to nearest."""
+    return _scaled(alpha, 65_535).astype(np.uint16)
+
+
+def _scaled(alpha: Alpha, most: int) -> NDArray[np.float64]:
+    return np.asarray(np.floor(alpha.astype(np.float64) * most + 0.5))
 
 
 def trimap_values(trimap: UInt8Mask) -> list[int]:

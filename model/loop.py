@@ -6,18 +6,21 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..composer.files import write_text
+from ..composer.shard import ShardError
 from ..errors import DimtoolError
 from .checkpoint import Progress
-from .crops import Crop, CropBatches, TrainingCrops, collate
+from .crops import Crop, CropBatches, Position, TrainingCrops, collate
+from .inference import Matter
 from .losses import Losses, alpha_loss, encoder_decoder_loss, unknown_region
 from .network import DeepImageMatting, Prediction, Stage
 from .run import Run, TrainConfig
@@ -99,10 +102,12 @@ class StageLoop:
         self.window = _Window()
 
     def run(self) -> None:
-        """Train until the stage is done. Raises StoppedError when asked to, NotFiniteError, ShardError."""
+        """Train until the stage is done. Raises StoppedError when asked to, NotFiniteError, ShardError,
+        and DimtoolError where a worker process was killed.
+        """
         self.reporter.stage(self.stage, self.steps, min(self.progress.step, self.steps))
         left = max(0, self.steps - self.progress.step)
-        with stop_signals() as asked:
+        with stop_signals() as asked, _death_of_a_worker_told():
             with signals_held():
                 batches = iter(self._loader(left)) if left else iter(())
             for _ in range(left):
@@ -124,13 +129,13 @@ class StageLoop:
             world=1 if whole else self.accelerator.num_processes,
         )
 
-    def _loader(self, steps: int) -> DataLoader[Crop]:
+    def _loader(self, steps: int) -> DataLoader[Crop | ShardError]:
         workers = self.config.workers
         return DataLoader(
-            self.crops,
+            _Readable(self.crops),
             batch_sampler=self._batches(self.progress.step, steps),
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_collate_readable,
             pin_memory=self.accelerator.device.type == "cuda",
             worker_init_fn=begin_worker,
             # Not fork: this process has threads, and perhaps a GPU.
@@ -139,10 +144,12 @@ class StageLoop:
             generator=torch.Generator(),
         )
 
-    def _next(self, batches: Iterator[Crop]) -> Crop:
+    def _next(self, batches: Iterator[Crop | ShardError]) -> Crop:
         started = time.perf_counter()
         batch = next(batches)
         self.window.waiting += time.perf_counter() - started
+        if isinstance(batch, ShardError):
+            raise batch
         for error in batch["skipped"]:
             self.window.skipped += 1
             self.reporter.note(f"skipped: {error}")
@@ -166,6 +173,8 @@ class StageLoop:
         log, look, save = due if step < self.steps else (True, True, True)
         if log or look or save:
             self._report()
+        if look or save:
+            self._refuse_spoilt_weights()
         if look:
             self._validate()
         if save:
@@ -215,9 +224,8 @@ class StageLoop:
         """Only the main process looks; the others wait for it at their next step."""
         if self.validation is None or not self.accelerator.is_main_process:
             return
-        self.model.eval()
         with self.accelerator.autocast():
-            found = validate(self.model, self.validation, self.accelerator.device)
+            found = validate(Matter(model=self.model, device=self.accelerator.device), self.validation)
         self.model.train()
         self._log({"val_sad": found.sad, **({"val_skipped": len(found.skipped)} if found.skipped else {})})
         for error in found.skipped:
@@ -231,10 +239,13 @@ class StageLoop:
         self.progress = replace(self.progress, best=best, last=found.sad)
         self.window = _Window()  # whose time is not the training's
 
-    def _save(self) -> None:
+    def _refuse_spoilt_weights(self) -> None:
+        """A gradient may not be finite though the loss is; the loss tells only one step later."""
         finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
-        if not finite:  # a gradient was not, though the loss was
+        if not finite:
             self._refuse_nan("update", self.progress.step - 1)
+
+    def _save(self) -> None:
         self.run_folder.save(self.model, self.adam, self.progress)
         self.window = _Window()
 
@@ -248,6 +259,7 @@ class StageLoop:
             number = int(self.accelerator.gather(flag).max())
         if number:
             self._report()
+            self._refuse_spoilt_weights()
             self._save()
             raise StoppedError(
                 f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
@@ -266,6 +278,43 @@ class StageLoop:
         writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
         for number, picture in enumerate(examples):
             writer.add_image(f"stage{self.stage}/validation_{number}", picture, self.progress.step)
+
+
+class _Readable(Dataset[Crop | ShardError]):
+    """Crops, or why one cannot be read: an error that is raised in a worker arrives as its traceback."""
+
+    def __init__(self, crops: TrainingCrops) -> None:
+        self.crops = crops
+
+    def __getitem__(self, position: Position) -> Crop | ShardError:
+        try:
+            return self.crops[position]
+        except ShardError as error:
+            return error
+
+
+def _collate_readable(crops: list[Crop | ShardError]) -> Crop | ShardError:
+    """The batch, or the first of its errors."""
+    readable = []
+    for crop in crops:
+        if isinstance(crop, ShardError):
+            return crop
+        readable.append(crop)
+    return collate(readable)
+
+
+@contextmanager
+def _death_of_a_worker_told() -> Iterator[None]:
+    """PyTorch raises a RuntimeError, in whatever step the training is at."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DimtoolError(
+            "a worker process was killed, perhaps for want of memory: try fewer --workers; "
+            "the same command goes on from the last checkpoint"
+        ) from error
 
 
 def to_device(batch: Crop, device: torch.device) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,7 +16,7 @@ from ..composer.trimap import UNKNOWN
 from ..errors import DimtoolError, WrongUseError
 from ..text import count
 from .foreground import check_estimator, cut_out, estimate_foreground, put_onto
-from .inference import Alpha, Matter, load
+from .inference import Alpha, Matter, load, to_uint8, to_uint16
 from .pairs import Failure, Pair, PairError, find_pairs, read_pair
 
 
@@ -154,7 +153,8 @@ class _Mattes:
         return list(paths.values()), notes
 
     def _pictures(self, image: UInt8Image, alpha: Alpha) -> dict[str, NDArray[Any]]:
-        pictures: dict[str, NDArray[Any]] = {"alpha": to_grey(alpha, self._outputs.bits)}
+        grey = to_uint16 if self._outputs.bits == 16 else to_uint8
+        pictures: dict[str, NDArray[Any]] = {"alpha": grey(alpha)}
         if len(self._outputs.kinds) > 1:
             foreground = estimate_foreground(image, alpha)
             if self._outputs.foreground:
@@ -164,12 +164,6 @@ class _Mattes:
             if self._background is not None:
                 pictures["composite"] = put_onto(foreground, alpha, self._background)
         return pictures
-
-
-def to_grey(alpha: Alpha, bits: Literal[8, 16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Alpha, 0 to 1, as 0 to 255 or 0 to 65,535, rounded to nearest."""
-    scaled: NDArray[np.float64] = np.floor(alpha.astype(np.float64) * (2**bits - 1) + 0.5)
-    return scaled.astype(np.uint16) if bits == 16 else scaled.astype(np.uint8)
 
 
 def _refuse_inputs_as_outputs(pairs: Iterable[Pair], outputs: Outputs) -> None:

@@ -24,8 +24,12 @@ class Tile(NamedTuple):
     @property
     def pixels(self) -> int:
         """How many the network works on."""
-        height, width = (_padded(side.seen.stop - side.seen.start) for side in self)
-        return height * width
+        return padded_pixels(*(side.seen.stop - side.seen.start for side in self))
+
+
+def padded_pixels(height: int, width: int) -> int:
+    """How many pixels the network works on for an image: its sides are rounded up to multiples of 32."""
+    return _padded(height) * _padded(width)
 
 
 def receptive_margin(config: ModelConfig) -> int:
@@ -61,7 +65,7 @@ def plan_tiles(height: int, width: int, *, pixels: int, margin: int) -> list[Til
 def smallest_tile(height: int, width: int, *, margin: int) -> int:
     """Pixels of the smallest tile that can be cut from an image of this size."""
     least = 2 * margin + STRIDE
-    return min(least, _padded(height)) * min(least, _padded(width))
+    return padded_pixels(min(least, height), min(least, width))
 
 
 def _padded(side: int) -> int:

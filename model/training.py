@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from ..composer.dataset import CompositeDataset
 from ..text import count
@@ -25,10 +26,14 @@ from .vgg16 import load_vgg16
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: the model's file, the last validation SAD (None without validation)."""
+    """A finished run: the model's file, the last validation SAD (None without validation).
+
+    main: whether this process, of several, speaks for all.
+    """
 
     model: Path
     sad: float | None
+    main: bool = True
 
 
 def train(config: TrainConfig, reporter: Reporter) -> Result:
@@ -38,6 +43,8 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
     ShardError, CheckpointError.
     """
     accelerator = Accelerator(
+        # Unless it is told so, torchrun's processes on CPUs do not find each other.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with="tensorboard",
         project_dir=config.out,
@@ -48,9 +55,11 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
             for stage in config.stages:
                 trainer.run_stage(stage)
             model, sad = run.finish()
-        return Result(model, sad)
+        return Result(model, sad, main=accelerator.is_main_process)
     finally:
         accelerator.end_training()
+        # Or the next training of this process could not have another precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Trainer:

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..composer.dataset import CompositeDataset, Sample
+from ..composer.dataset import CompositeDataset
 from ..composer.images import UInt8Image, UInt8Mask
 from ..composer.shard import ShardError
 from ..composer.trimap import trimap_of
 from ..errors import WrongUseError
+from .inference import Matter, to_uint8
 from .metrics import sad
-from .network import DeepImageMatting
 
 EXAMPLES = 4
 _EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
@@ -99,9 +99,8 @@ def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> lis
     return [every[i] for i in dict.fromkeys(chosen.tolist())]
 
 
-@torch.no_grad()
-def validate(model: DeepImageMatting, data: ValidationSet, device: torch.device) -> Validated:
-    """The model's mean SAD over the set. The model stays in the mode that it is in."""
+def validate(matter: Matter, data: ValidationSet) -> Validated:
+    """The model's mean SAD over the set, whole images; in tiles where one does not fit the memory."""
     errors: list[float] = []
     examples: list[Tensor] = []
     skipped: list[str] = []
@@ -114,7 +113,7 @@ def validate(model: DeepImageMatting, data: ValidationSet, device: torch.device)
             skipped.append(str(error))
             continue
         trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
-        prediction = predict(model, sample, trimap, device)
+        prediction = to_uint8(matter.matte(sample.composite, trimap))
         errors.append(sad(prediction, sample.alpha, trimap))
         if len(errors) % -(-len(data.numbers) // EXAMPLES) == 1 or len(data.numbers) <= EXAMPLES:
             examples.append(side_by_side(sample.composite, trimap, prediction, sample.alpha))
@@ -130,18 +129,3 @@ def side_by_side(image: UInt8Image, *masks: UInt8Mask) -> Tensor:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     pictures = [Image.fromarray(each).convert("RGB").resize(size) for each in (image, *masks)]
     return torch.from_numpy(np.concatenate([np.asarray(each) for each in pictures], 1)).permute(2, 0, 1)
-
-
-def predict(model: DeepImageMatting, sample: Sample, trimap: UInt8Mask, device: torch.device) -> UInt8Mask:
-    """The alpha of a whole composite, (h, w) uint8, with the trimap's known pixels as they are known."""
-    image = to_input(sample.composite, device)
-    alpha = model(image, to_input(trimap, device)).alpha[0, 0]
-    result = (alpha.float() * 255).round().to(torch.uint8).cpu().numpy()
-    return np.where(trimap == 128, result, trimap)
-
-
-def to_input(pixels: UInt8Image | UInt8Mask, device: torch.device) -> Tensor:
-    """(h, w) or (h, w, 3) uint8 to (1, c, h, w) in 0..1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-    tensor = tensor[None, None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)[None]
-    return tensor.float() / 255

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..errors import DimtoolError, WrongUseError
 from .network import Encoder, initialise_xavier
 
 IMAGENET = "imagenet"
@@ -20,6 +21,10 @@ built in. The name ends with the first digits of the file's SHA-256."""
 _FEATURES = tuple(f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
 _FC6 = "classifier.0"
 _UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
+
+
+class WeightsError(DimtoolError, ValueError):
+    """A file cannot be read or fetched, or is not VGG-16's; one line that names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +58,12 @@ def load_vgg16(encoder: Encoder, source: str | Path | None = None) -> LoadedWeig
     The trimap's weights in the first convolution become zero; fc6's matrix becomes a 7 x 7 convolution.
     The bottleneck is drawn by Xavier where the file has no fc6 or the encoder has the slim one.
 
-    Raises ValueError, and changes nothing, for an encoder narrower than VGG-16, and for a file that
-    cannot be read or that lacks a tensor or has it in another shape.
+    Raises WrongUseError, and changes nothing, for an encoder narrower than VGG-16, and WeightsError for a
+    file that cannot be read or that lacks a tensor or has it in another shape.
     """
     if encoder.config.width != 1:
         width = encoder.config.width
-        raise ValueError(
+        raise WrongUseError(
             f"VGG-16's weights fit width 1 alone, not {width:g}; train without them or at width 1"
         )
     name, tensors = _read(source)
@@ -95,7 +100,7 @@ def _download() -> dict[str, Tensor]:
             URL, map_location="cpu", check_hash=True, weights_only=True, progress=False
         )
     except _UNREADABLE as error:
-        raise ValueError(f"cannot fetch {URL} ({_line(error)}); give the path of a copy instead") from error
+        raise WeightsError(f"cannot fetch {URL} ({_line(error)}); give the path of a copy instead") from error
 
 
 def _open(path: Path) -> dict[str, Tensor]:
@@ -104,7 +109,7 @@ def _open(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: cannot be read as weights ({_line(error)})") from error
+        raise WeightsError(f"{path}: cannot be read as weights ({_line(error)})") from error
     items = content.items() if isinstance(content, Mapping) else ()
     return {name: tensor for name, tensor in items if isinstance(tensor, Tensor)}
 
@@ -116,9 +121,9 @@ def _checked(tensors: dict[str, Tensor], key: str, layer: nn.Conv2d, source: str
     expected = {f"{key}.weight": shape.get(key, tuple(layer.weight.shape)), f"{key}.bias": (outputs,)}
     for name, size in expected.items():
         if name not in tensors:
-            raise ValueError(f"{source}: no tensor {name}; give VGG-16's weights under torchvision's names")
+            raise WeightsError(f"{source}: no tensor {name}; give VGG-16's weights under torchvision's names")
         if tensors[name].shape != size:
-            raise ValueError(f"{source}: {name} is {tuple(tensors[name].shape)}, in VGG-16 it is {size}")
+            raise WeightsError(f"{source}: {name} is {tuple(tensors[name].shape)}, in VGG-16 it is {size}")
     weight, bias = (tensors[name] for name in expected)
     return weight, bias
 

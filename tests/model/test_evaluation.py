@@ -18,6 +18,7 @@ from dimtool.composer.dataset import CompositeDataset
 from dimtool.composer.engine import LocalProcesses
 from dimtool.composer.manifest import Lists, read_manifest
 from dimtool.composer.trimap import trimap_of
+from dimtool.model import evaluation as evaluation_module
 from dimtool.model.checkpoint import save_model
 from dimtool.model.evaluation import (
     Evaluation,
@@ -30,6 +31,7 @@ from dimtool.model.evaluation import (
     evaluate,
 )
 from dimtool.model.evaluation_page import pick_images
+from dimtool.model.inference import Matter
 from dimtool.model.metrics import Scores, matting_scores
 from dimtool.model.network import DeepImageMatting, ModelConfig
 
@@ -96,14 +98,19 @@ def expected_scores(model: DeepImageMatting, shards: Path, radius: int) -> list[
     return found
 
 
-@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize(("loading", "memory"), [((1, 0), 2**40), ((2, 1), 2**40), ((2, 0), 0)])
 def test_scores_each_composite_of_the_shards(
-    model: DeepImageMatting, shards: Path, batch_size: int, workers: int
+    model: DeepImageMatting,
+    shards: Path,
+    loading: tuple[int, int],
+    memory: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also where the images do not fit the memory together: then they are matted one by one."""
+    monkeypatch.setattr(evaluation_module, "free_memory", lambda device: memory)
     images = TestImages(shards, Trimaps(radius=6))
-    subject = ModelSubject(
-        model=model, images=images, device=torch.device("cpu"), batch_size=batch_size, workers=workers
-    )
+    matter = Matter(model=model, device=torch.device("cpu"))
+    subject = ModelSubject(matter=matter, images=images, batch_size=loading[0], workers=loading[1])
     reporter = Quiet()
     evaluation = evaluate(subject, reporter=reporter, workers=1)
     expected = expected_scores(model, shards, 6)

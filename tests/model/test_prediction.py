@@ -21,10 +21,9 @@ from dimtool import cli
 from dimtool.model import prediction
 from dimtool.model.checkpoint import save_model
 from dimtool.model.foreground import cut_out, estimate_foreground, put_onto
-from dimtool.model.inference import Matter, MemoryTooLittleError
+from dimtool.model.inference import Matter, MemoryTooLittleError, to_uint8, to_uint16
 from dimtool.model.network import DeepImageMatting, ModelConfig
 from dimtool.model.pairs import Pair, PairError, read_pair
-from dimtool.model.prediction import to_grey
 from dimtool.options import Bytes
 
 UInt8 = NDArray[np.uint8]
@@ -263,8 +262,8 @@ def test_sixteen_bits(run, checkpoint, pair, tmp_path):
 
 def test_halves_go_up_in_both_depths():
     alpha = np.array([[0, 0.5, 1, 127.4 / 255]], np.float32)
-    assert to_grey(alpha, 8).tolist() == [[0, 128, 255, 127]]
-    assert to_grey(alpha, 16).tolist() == [[0, 32768, 65535, round(127.4 * 257)]]
+    assert to_uint8(alpha).tolist() == [[0, 128, 255, 127]]
+    assert to_uint16(alpha).tolist() == [[0, 32768, 65535, round(127.4 * 257)]]
 
 
 @pytest.mark.usefixtures("half_red")
