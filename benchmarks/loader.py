@@ -40,7 +40,7 @@ from dimtool.composer.engine import LocalProcesses, core_count
 from dimtool.composer.export import export_images
 from dimtool.composer.shard import Shard
 from dimtool.model import crops as our_module
-from dimtool.model.crops import Crop, CropBatches, CropConfig, Cut, Position, TrainingCrops, collate, draw_cut
+from dimtool.model.crops import Crop, CropBatches, CropConfig, Cut, Position, TrainingCrops, collate
 from dimtool.model.network import DeepImageMatting, ModelConfig
 from inputs import find_data, manifest_of, prepare
 
@@ -57,7 +57,7 @@ class UsualCrops(Dataset[Crop]):
     """Crops from PNG folders, at the places that ours would take; `stems`: of each composite, by index."""
 
     def __init__(self, folder: Path, ours: TrainingCrops) -> None:
-        self.folder, self.config, self.seed = folder, ours.config, ours.seed
+        self.folder, self.config = folder, ours.config
         self.stems = [ours.name(index) for index in range(len(ours))]
         self.cuts: dict[Position, Cut] = {}
 
@@ -65,8 +65,7 @@ class UsualCrops(Dataset[Crop]):
         """Draw where ours will cut: no part of what is timed."""
         for epoch, index in positions:
             number, _ = ours.composites.locate(index)
-            random = np.random.default_rng([self.seed, epoch, index])
-            self.cuts[epoch, index] = draw_cut(ours.composites.shard(number), self.config, random)
+            self.cuts[epoch, index] = ours.draw(ours.composites.shard(number), epoch, index)
 
     def __getitem__(self, position: Position) -> Crop:
         """See TrainingCrops."""
@@ -224,7 +223,7 @@ def consumption() -> dict[int, float]:
 def make_inputs(data: Path, folder: Path, options: argparse.Namespace) -> None:
     """Shards of foregrounds of the wanted size, and their PNGs."""
     manifest = manifest_of(prepare(data, folder, options.megapixels, options.foregrounds), options.per_fg)
-    engine = LocalProcesses(workers=core_count())
+    engine = LocalProcesses(workers=1)  # in a pool's process there can be no other pool
     build_dataset(manifest, folder / "shards", engine=engine, reporter=Silent())
     export_images(folder / "shards", folder / "png", trimap_radius=10, engine=engine, reporter=Quiet())
 

@@ -148,14 +148,17 @@ class TrainingCrops(Dataset[Crop]):
     def _read(self, item: int, epoch: int, index: int) -> Crop | str:
         """The crop of an item as it is drawn for (epoch, index), or with `skip_bad` why it cannot be read."""
         number, i = self._items[item]
-        draw = np.random.default_rng([_CROP, self.seed, epoch, index])
         try:
             shard = self.composites.shard(number)
-            return read_crop(shard, i, draw_cut(shard, self.config, draw), self.config)
+            return read_crop(shard, i, self.draw(shard, epoch, index), self.config)
         except ShardError as error:
             if not self.skip_bad:
                 raise
             return str(error)
+
+    def draw(self, shard: Shard, epoch: int, index: int) -> Cut:
+        """What is drawn for the position (epoch, index) in a shard. Raises ShardError."""
+        return draw_cut(shard, self.config, np.random.default_rng([_CROP, self.seed, epoch, index]))
 
     def _another(self, epoch: int, index: int, error: str) -> Crop:
         """In the place of one that cannot be read, another one, drawn from the same numbers."""
