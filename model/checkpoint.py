@@ -21,11 +21,15 @@ from ..version import __version__
 from .network import DeepImageMatting, ModelConfig
 
 MODEL_NAME = "model.safetensors"
+CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
 PART_SUFFIX = ".part"  # of what is not complete
 _METADATA = "dimtool-model"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
+
+# What a file gives that is missing, damaged, or of something else.
+_UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 class CheckpointError(DimtoolError, ValueError):
@@ -47,12 +51,15 @@ class Progress:
 
 def save_model(path: Path, model: DeepImageMatting) -> None:
     """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
+    with _writing(path), part_of(path) as part:
+        _write_model(part, model)
+
+
+def _write_model(path: Path, model: DeepImageMatting) -> None:
     description = {"config": asdict(model.config), "stage": model.stage, "version": __version__}
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with _writing(path), part_of(path) as part:
-        save_file(tensors, part, metadata)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
 
 
 @contextmanager
@@ -68,7 +75,9 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    # The system's own words lack the file's name, which the message has already.
+    reason = error.strerror if isinstance(error, OSError) else None
+    return (reason or str(error)).partition("\n")[0]
 
 
 def load_model(path: Path) -> DeepImageMatting:
@@ -78,25 +87,35 @@ def load_model(path: Path) -> DeepImageMatting:
     """
     path = _model_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})[_METADATA])
-        model = DeepImageMatting(ModelConfig(**description["config"]))
-        model.load_state_dict(load_file(path))
-        model.set_stage(1 if description["stage"] == 1 else 3)
+        return _read_model(path)
     except KeyError as error:
         raise CheckpointError(f"{path} is not a dimtool model: its metadata lack {error}") from error
-    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(
             f"{path} cannot be read as a model ({_first_line(error)}): bring the file again"
         ) from error
+
+
+def _read_model(path: Path) -> DeepImageMatting:
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})[_METADATA])
+    model = DeepImageMatting(ModelConfig(**description["config"]))
+    model.load_state_dict(load_file(path))
+    model.set_stage(1 if description["stage"] == 1 else 3)
     return model.eval()
 
 
 def _model_file(path: Path) -> Path:
     file = path / MODEL_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist: name a model.safetensors, or the folder of a run")
-    return file
+    if file.is_file():
+        return file
+    there = checkpoints(path / CHECKPOINT_FOLDER)
+    advice = (
+        f"the run is not finished; let it go on, or name {there[-1]}"
+        if there
+        else "name a model.safetensors, or the folder of a run"
+    )
+    raise CheckpointError(f"{file} does not exist: {advice}")
 
 
 def save_checkpoint(
@@ -116,7 +135,7 @@ def save_checkpoint(
         with _writing(final):
             remove_part(part)
             part.mkdir(parents=True)
-            save_model(part / MODEL_NAME, model)
+            _write_model(part / MODEL_NAME, model)
             save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
             save_file(_random_states(), part / _RANDOM_NAME)
             (part / _STATE_NAME).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
@@ -146,21 +165,27 @@ def load_checkpoint(
     """
     try:
         progress = read_progress(path)
-        stored = load_model(path)
-        if stored.config != model.config:
-            raise CheckpointError(
-                f"{path} is of the configuration {asdict(stored.config)}, not {asdict(model.config)}: "
-                "train with that one, or into another --out"
-            )
+        stored = _read_model(path / MODEL_NAME)
+        _refuse_other(path, stored.config, model.config)
         model.load_state_dict(stored.state_dict())
         if optimizer is not None:
             _fill_optimizer(model, optimizer, load_file(path / _OPTIMIZER_NAME))
             _set_random_states(load_file(path / _RANDOM_NAME))
-    except (OSError, SafetensorError, KeyError) as error:
+    except CheckpointError:
+        raise
+    except _UNREADABLE as error:
         raise CheckpointError(
             f"{path} cannot be read ({_first_line(error)}): remove it, and the one before is used"
         ) from error
     return progress
+
+
+def _refuse_other(path: Path, there: ModelConfig, here: ModelConfig) -> None:
+    if there != here:
+        raise CheckpointError(
+            f"{path} is of the configuration {asdict(there)}, not {asdict(here)}: "
+            "train with that one, or into another --out"
+        )
 
 
 def read_progress(path: Path) -> Progress:

@@ -22,6 +22,7 @@ from ..composer.shard import ShardError, current_versions
 from ..composer.trimap import MAX_DISTANCE
 from ..errors import WrongUseError
 from .checkpoint import (
+    CHECKPOINT_FOLDER,
     MODEL_NAME,
     PART_SUFFIX,
     Progress,
@@ -49,7 +50,6 @@ _FREE = frozenset(
         "compile",
         "workers",
         "skip_bad",
-        "val_shards",
         "val_count",
         "val_every",
         "save_every",
@@ -103,12 +103,13 @@ class TrainConfig:
         if not 0 < self.learning_rate < math.inf:
             raise WrongUseError(f"a learning rate of {self.learning_rate} is no positive number")
         if not 0 <= self.val_share < 1:
-            raise WrongUseError(f"a validation share of {self.val_share:g} is not in 0 to 1")
+            raise WrongUseError(f"a validation share of {self.val_share:g} is not from 0 to below 1")
         if self.steps is None and not 0 < (self.epochs or 0) < math.inf:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
-        for name in ("batch_size", "val_count", "val_every", "save_every", "keep", "log_every", "steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise WrongUseError(f"{name} is {getattr(self, name)}: at least 1")
+        counts = ("steps", "batch_size", "val_count", "val_every", "save_every", "keep", "log_every")
+        for name, least in {**dict.fromkeys(counts, 1), "workers": 0, "seed": 0}.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise WrongUseError(f"{name} is {getattr(self, name)}: at least {least}")
         if not 0 <= self.val_radius < MAX_DISTANCE:
             raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
         for stage in self.stages:
@@ -138,6 +139,13 @@ class TrainConfig:
         return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
 
 
+def _decisive(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration's values a run cannot change: what decides its weights."""
+    # Where the validation set comes from is free, but not whether it is held out of the training.
+    values = {**values, "val_shards": values.get("val_shards") is not None}
+    return {key: value for key, value in values.items() if key not in _FREE}
+
+
 class RunError(WrongUseError):
     """The run cannot start or go on as asked; one line that says why and what to do."""
 
@@ -156,7 +164,7 @@ class Run:
     @property
     def checkpoint_folder(self) -> Path:
         """Where the checkpoints are."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINT_FOLDER
 
     def latest(self) -> tuple[Path, Progress] | None:
         """The last checkpoint and where it stands; None before the first."""
@@ -172,7 +180,7 @@ class Run:
         digest = _index_digest(self.config.shards)
         path = self.folder / CONFIG_NAME
         if path.exists():
-            self._refuse_other(json.loads(path.read_text(encoding="utf-8")), digest)
+            self._refuse_other(path, digest)
         if self._main:
             versions = {
                 **current_versions(),
@@ -203,17 +211,22 @@ class Run:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
 
-    def _refuse_other(self, there: dict[str, Any], digest: str) -> None:
+    def _refuse_other(self, path: Path, digest: str) -> None:
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+            before, shards = dict(there["config"]), there["shards_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is broken ({error!r}): bring it again, or give another --out") from error
         asked = self.config.values()
-        before = there["config"]
-        differing = [key for key in asked if key not in _FREE and asked[key] != before.get(key)]
+        decisive = _decisive(before)
+        differing = [key for key, value in _decisive(asked).items() if value != decisive.get(key)]
         if differing:
             key = differing[0]
             raise RunError(
                 f"{self.folder} is a run with {key} = {before.get(key)}, not {asked[key]}: give that "
                 "to go on with it, or another --out"
             )
-        if there["shards_sha256"] != digest:
+        if shards != digest:
             raise RunError(
                 f"{self.folder} was trained on other shards than {self.config.shards}: give another --out"
             )

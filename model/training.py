@@ -6,6 +6,9 @@ all the rest. So a run that was stopped, however, goes on to the weights that it
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +39,25 @@ class Result:
     main: bool = True
 
 
+@contextmanager
+def _errors_of_the_log_told_once() -> Iterator[None]:
+    """TensorBoard writes in a thread. What fails there is raised again by the next thing to be written, so
+    that the thread's traceback says nothing more.
+    """
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, OSError):
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+@_errors_of_the_log_told_once()
 def train(config: TrainConfig, reporter: Reporter) -> Result:
     """Run the stages that `config` asks for, going on from the folder's last checkpoint.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..composer.dataset import CompositeDataset
 from ..composer.images import UInt8Image, UInt8Mask
 from ..composer.shard import ShardError
-from ..composer.trimap import trimap_of
+from ..composer.trimap import UNKNOWN, trimap_of
 from ..errors import WrongUseError
 from .inference import Matter, to_uint8
 from .metrics import sad
@@ -25,7 +25,7 @@ _EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
 
 
 class Validated(NamedTuple):
-    """Mean SAD (thousands of pixels) over the set, a few samples to look at, and what could not be read.
+    """Mean SAD (thousands of pixels) over the set, a few samples to look at, and what could not be scored.
 
     examples: (3, h, 4 w) uint8 each: image, trimap, prediction and truth beside each other.
     """
@@ -113,12 +113,15 @@ def validate(matter: Matter, data: ValidationSet) -> Validated:
             skipped.append(str(error))
             continue
         trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
+        if not (trimap == UNKNOWN).any():
+            skipped.append(f"{data.composites.folder}: {sample.name} has no unknown pixel to be scored")
+            continue
         prediction = to_uint8(matter.matte(sample.composite, trimap))
         errors.append(sad(prediction, sample.alpha, trimap))
         if len(errors) % -(-len(data.numbers) // EXAMPLES) == 1 or len(data.numbers) <= EXAMPLES:
             examples.append(side_by_side(sample.composite, trimap, prediction, sample.alpha))
     if not errors:
-        raise ShardError(f"{data.composites.folder}: no composite to validate on can be read; {skipped[0]}")
+        raise ShardError(f"{data.composites.folder}: there is no composite to validate on; {skipped[0]}")
     return Validated(sum(errors) / len(errors), examples, skipped)
 
 
