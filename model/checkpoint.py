@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..composer.files import part_of, sync
+from ..composer.files import file_sha256, part_of, sync
 from ..errors import DimtoolError
 from ..version import __version__
 from .network import DeepImageMatting, ModelConfig
@@ -27,6 +27,7 @@ _METADATA = "dimtool-model"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
+_HASHED = (MODEL_NAME, _OPTIMIZER_NAME, _RANDOM_NAME)
 
 # What a file gives that is missing, damaged, or of something else.
 _UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError)
@@ -138,7 +139,9 @@ def save_checkpoint(
             _write_model(part / MODEL_NAME, model)
             save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
             save_file(_random_states(), part / _RANDOM_NAME)
-            (part / _STATE_NAME).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+            digests = {name: file_sha256(part / name) for name in _HASHED}
+            state = {"progress": asdict(progress), "sha256": digests}
+            (part / _STATE_NAME).write_text(json.dumps(state) + "\n", encoding="utf-8")
             for path in (*part.iterdir(), part):
                 sync(path)
             part.rename(final)
@@ -163,8 +166,9 @@ def load_checkpoint(
 
     Raises CheckpointError where it is of another configuration or cannot be read.
     """
+    progress = read_progress(path)
     try:
-        progress = read_progress(path)
+        _refuse_damaged(path)
         stored = _read_model(path / MODEL_NAME)
         _refuse_other(path, stored.config, model.config)
         model.load_state_dict(stored.state_dict())
@@ -180,6 +184,13 @@ def load_checkpoint(
     return progress
 
 
+def _refuse_damaged(path: Path) -> None:
+    """A flipped bit in a weight would go on into every later one."""
+    for name, expected in _read_state(path)["sha256"].items():
+        if file_sha256(path / name) != expected:
+            raise CheckpointError(f"{path} is damaged ({name}): remove it, and the one before is used")
+
+
 def _refuse_other(path: Path, there: ModelConfig, here: ModelConfig) -> None:
     if there != here:
         raise CheckpointError(
@@ -191,9 +202,14 @@ def _refuse_other(path: Path, there: ModelConfig, here: ModelConfig) -> None:
 def read_progress(path: Path) -> Progress:
     """Where the run of a checkpoint was. Raises CheckpointError."""
     try:
-        return Progress(**json.loads((path / _STATE_NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return Progress(**_read_state(path)["progress"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is no whole checkpoint ({error}): remove it") from error
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((path / _STATE_NAME).read_text(encoding="utf-8"))
+    return state
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -29,6 +29,7 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     known = {
         option.lstrip("-").replace("-", "_"): each.name
         for each in context.command.params
+        if each.expose_value  # a file cannot name another
         for option in each.opts
     }
     unknown = sorted(values.keys() - known.keys())
@@ -36,8 +37,19 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
         raise click.BadParameter(
             f"{path} sets {unknown[0]}, which is no option of `dimtool {context.info_name}`"
         )
-    context.default_map = {str(known[key]): value for key, value in values.items()}
+    context.default_map = {str(known[key]): _as_typed(value) for key, value in values.items()}
     return path
+
+
+def _as_typed(value: Any) -> str:
+    """A TOML value as the command line would carry it: the options' types then judge both alike."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _workers() -> int:
+    from .run import default_workers
+
+    return default_workers()
 
 
 @click.command("train")
@@ -73,7 +85,11 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--compile/--no-compile", default=False, show_default=True, help="Compile the network first.")
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=4, show_default=True, help="Processes that read crops."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=_workers,
+    show_default="one a core, at most 4",
+    help="Processes that read crops.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -110,7 +126,7 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     type=Share(),
     default="5%",
     show_default=True,
-    help="Or hold out this share of foregrounds.",
+    help="Or hold out this percentage of foregrounds.",
 )
 @click.option(
     "--val-count", type=click.IntRange(min=1), default=50, show_default=True, help="Composites looked at."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -137,7 +139,7 @@ class StageLoop:
             num_workers=workers,
             collate_fn=_collate_readable,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=begin_worker,
+            worker_init_fn=partial(begin_worker, os.getpid()),
             # Not fork: this process has threads, and perhaps a GPU.
             multiprocessing_context="spawn" if workers else None,
             # Its own: the training's random states must not depend on how often it was started.

@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import accelerate
 import torch
 from filelock import FileLock, Timeout
 
+from ..composer.engine import core_count
 from ..composer.files import file_sha256, part_of, write_text
 from ..composer.index import INDEX_NAME
 from ..composer.shard import ShardError, current_versions
@@ -59,6 +60,11 @@ _FREE = frozenset(
 )
 
 
+def default_workers() -> int:
+    """Processes that read crops, where nothing else is said: one a core, at most 4."""
+    return min(4, core_count())
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides a run.
@@ -79,7 +85,7 @@ class TrainConfig:
     learning_rate: float = 1e-5  # constant, Adam's; 1e-4 for a slim network from scratch
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    workers: int = 4
+    workers: int = field(default_factory=default_workers)
     seed: int = 0
     skip_bad: bool = False
     bottleneck: Literal["fc6", "slim"] = "fc6"

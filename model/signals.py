@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -42,8 +45,18 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_worker(_: int) -> None:
-    """Make a worker that started with signals held back end when it is terminated, but not at once."""
+def begin_worker(owner: int, _: int) -> None:
+    """Make a worker that started with signals held back end with its owner, the process of that id; and
+    when it is terminated, but not at once.
+    """
+    # PyTorch watches the owner, too, but takes it for alive for ever where it died while the worker started.
+    threading.Thread(target=_exit_with, args=(owner,), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     gc.freeze()  # or each collection looks through all of torch
+
+
+def _exit_with(owner: int) -> None:
+    while os.getppid() == owner:
+        time.sleep(0.5)
+    os._exit(1)

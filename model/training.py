@@ -23,7 +23,7 @@ from .crops import TrainingCrops
 from .loop import Reporter, Silent, StageLoop
 from .network import DeepImageMatting, Stage
 from .run import Run, RunError, TrainConfig, open_run
-from .validation import ValidationSet, pick, refuse_common_foregrounds, split_foregrounds
+from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 from .vgg16 import load_vgg16
 
 
@@ -175,7 +175,9 @@ def split_data(config: TrainConfig) -> tuple[list[int], ValidationSet | None]:
     here = _opened(config.shards)
     every = range(len(here.index.shards))
     if config.val_shards is None:
-        train_shards, held = split_foregrounds(len(every), config.val_share, config.seed)
+        groups = one_matte(here, skip_bad=config.skip_bad)
+        split = split_foregrounds(len(groups), config.val_share, config.seed)
+        train_shards, held = (sorted(n for group in part for n in groups[group]) for part in split)
         there = here
     else:
         there = _opened(config.val_shards)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class ValidationSet:
 
 
 def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Numbers of the shards to train on and to validate on: a share of the foregrounds, one at least.
+    """Numbers of the foregrounds to train on and to validate on: a share of `count`, one at least.
 
     A foreground is in one of them with all its composites. Raises WrongUseError where nothing would be
     left to train on.
@@ -64,29 +64,38 @@ def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], l
     return [i for i in range(count) if i not in validation], sorted(validation)
 
 
+def one_matte(composites: CompositeDataset, *, skip_bad: bool) -> list[list[int]]:
+    """Numbers of the shards, those of one matte together: Adobe's foregrounds hold some twice.
+
+    With skip_bad, a shard that cannot be read is taken for one of its own.
+    """
+    digests = dict(_mattes(composites, skip_bad=skip_bad))
+    groups: dict[bytes | int, list[int]] = {}
+    for number in range(len(composites.index.shards)):
+        groups.setdefault(digests.get(number, number), []).append(number)
+    return list(groups.values())
+
+
 def refuse_common_foregrounds(ours: CompositeDataset, theirs: CompositeDataset, *, skip_bad: bool) -> None:
     """Raise WrongUseError where two folders of shards have a matte in common, whatever its name."""
-    known = _mattes(ours, skip_bad=skip_bad)
-    for digest, name in _mattes(theirs, skip_bad=skip_bad).items():
+    known = {digest: number for number, digest in _mattes(ours, skip_bad=skip_bad)}
+    for number, digest in _mattes(theirs, skip_bad=skip_bad):
         if digest in known:
+            name, same = theirs.record(number).foreground, ours.record(known[digest]).foreground
             raise WrongUseError(
-                f"{theirs.folder} has the matte {name}, which {ours.folder} has as {known[digest]}: a "
+                f"{theirs.folder} has the matte {name}, which {ours.folder} has as {same}: a "
                 "validation on what is trained on says nothing; give others, or --val-share"
             )
 
 
-def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> dict[bytes, str]:
-    """The foregrounds' names by the digest of the matte's pixels."""
-    found = {}
-    for number, record in enumerate(composites.index.shards):
+def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> Iterator[tuple[int, bytes]]:
+    """The shards' numbers, with the digest of the matte's pixels."""
+    for number in range(len(composites.index.shards)):
         try:
-            digest = composites.shard(number).source_digests["alpha"][1].tobytes()
+            yield number, composites.shard(number).source_digests["alpha"][1].tobytes()
         except ShardError:
             if not skip_bad:
                 raise
-            continue
-        found[digest] = record.foreground
-    return found
 
 
 def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -193,10 +194,8 @@ def parse(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def test_safetensors_and_json_and_nothing_else(trained: Training, saved: Path) -> None:
     assert sorted(path.name for path in saved.iterdir()) == FILES
     assert json.loads((saved / "state.json").read_text()) == {
-        "stage": 3,
-        "step": 2,
-        "best": 1 / 3,
-        "last": 0.1 + 0.2,
+        "progress": {"stage": 3, "step": 2, "best": 1 / 3, "last": 0.1 + 0.2},
+        "sha256": {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in FILES[:3]},
     }
     weights, metadata = parse(saved / "model.safetensors")
     assert weights.keys() == trained.weights().keys()
@@ -331,17 +330,12 @@ def test_a_file_that_is_cut_short(saved: Path, name: str, share: float) -> None:
 
 @given(name=st.sampled_from(FILES[:3]), data=st.data())
 @settings(max_examples=60)
-def test_a_header_with_a_flipped_bit(saved: Path, trained: Training, name: str, data: st.DataObject) -> None:
+def test_a_flipped_bit(saved: Path, name: str, data: st.DataObject) -> None:
+    """Also in a weight, which nothing else would notice."""
     with damaged(saved) as path:
         content = bytearray((path / name).read_bytes())
-        end = 8 + int.from_bytes(content[:8], "little")
-        content[data.draw(st.integers(0, end - 1), "byte")] ^= 1 << data.draw(st.integers(0, 7), "bit")
+        content[data.draw(st.integers(0, len(content) - 1), "byte")] ^= 1 << data.draw(
+            st.integers(0, 7), "bit"
+        )
         (path / name).write_bytes(content)
-        training = begin()
-        try:
-            load_checkpoint(path, *training)
-        except CheckpointError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-        else:
-            assert identical(training.weights(), trained.weights())
+        assert f"is damaged ({name}): remove it" in refusal(path)

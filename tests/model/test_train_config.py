@@ -232,6 +232,12 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
         ("learning-rate = nan", "a learning rate of nan"),
         ("val-radius = 255", "a trimap radius of 255"),
         ("val-share = 100", "a validation share of 1 "),
+        ("steps = [1, 2]", "--steps"),
+        ("steps = 1.5", "--steps"),
+        ("crop-cuts = [320.5]", "--crop-cuts"),
+        ('crop-cuts = ["a"]', "--crop-cuts"),
+        ("batch-size = {of = 3}", "--batch-size"),
+        ('config = "other.toml"', "sets config, which is no option"),
     ],
 )
 def test_a_value_that_is_wrong_is_named(refused: Refused, toml: str, words: str) -> None:

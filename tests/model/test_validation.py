@@ -79,6 +79,27 @@ def test_a_training_has_the_rest_and_all_composites_of_it(train_shards: Path) ->
     assert split_data(replace(config, val_share=0.0)) == (list(range(6)), None)
 
 
+def test_one_matte_under_several_names_is_on_one_side(
+    tmp_path: Path, write_plain: Callable[..., None]
+) -> None:
+    """As in Adobe's set, where some foregrounds stand twice."""
+    centers = np.zeros((1, 2), np.uint16)
+    for value in (100, 101, 100, 102, 101, 103):
+        matte = np.full((50, 60), value, np.uint8)
+        write_plain(tmp_path / "shards", matte, np.zeros_like(matte), centers)
+    sizes = set()
+    for seed in range(12):
+        config = TrainConfig(shards=tmp_path / "shards", val_share=0.25, seed=seed)
+        training, data = split_data(config)
+        assert data is not None
+        held = {data.composites.locate(number)[0] for number in data.numbers}
+        assert held | set(training) == set(range(6))
+        assert not held & set(training)
+        assert all(len({a in held, b in held}) == 1 for a, b in ((0, 2), (1, 4)))
+        sizes.add(len(held))
+    assert sizes == {1, 2}  # one matte of four
+
+
 def test_shards_of_their_own_to_validate_on(train_shards: Path, val_shards: Path) -> None:
     training, data = split_data(TrainConfig(shards=train_shards, val_shards=val_shards, val_radius=7))
     assert training == list(range(6))
