@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,35 +12,6 @@ import h5py
 import pytest
 
 INDEX = "index.html"
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-)
-# Lazily loaded pictures are asked for too; then what a visitor would notice.
-EXAMINE = """
-const done = arguments[0];
-const images = [...document.images];
-const visible = document.documentElement.clientWidth;
-images.forEach(image => { image.loading = 'eager'; });
-Promise.allSettled(images.map(image => image.decode())).then(() => done({
-    images: images.length,
-    broken: images.filter(image => image.naturalWidth === 0).map(image => image.src),
-    sideways: document.documentElement.scrollWidth - visible,
-    columns: new Set([...document.querySelectorAll('.pictures figure')].map(each => each.offsetLeft)).size,
-    paper: getComputedStyle(document.body).backgroundColor,
-    plot: document.querySelector('.plot img').currentSrc,
-    outside: [...document.querySelectorAll('main *')].filter(
-        each => each.getBoundingClientRect().right > visible + 1 && !each.closest('.findings')
-    ).map(each => each.outerHTML.slice(0, 200)),
-}));
-"""
 
 
 class _Set(NamedTuple):
@@ -120,66 +87,8 @@ print(run(["verify-composites", sys.argv[1], "--report", sys.argv[2]]))
     assert not (tmp_path / "report").exists()
 
 
-class _Browser:
-    """Headless Chromium, over the W3C WebDriver protocol."""
-
-    def __init__(self, port: int, profile: Path) -> None:
-        self._port, self._session = port, ""
-        for _ in range(300):
-            try:
-                if self._call("GET", "/status")["ready"]:
-                    break
-            except OSError:
-                time.sleep(0.1)
-        arguments = [*(f"--{flag}" for flag in FLAGS), f"--user-data-dir={profile}"]
-        options = {"binary": str(CHROMIUM), "args": arguments}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        opened = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self._session = f"/session/{opened['sessionId']}"
-
-    def __call__(self, path: str, **values: Any) -> Any:
-        return self._call("POST", f"{self._session}/{path}", values)
-
-    def look(self, page: Path, width: int, scheme: str) -> dict[str, Any]:
-        """What a visitor with such a screen finds on the page, and what the console says."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        self("goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=size)
-        self("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params=media)
-        self("url", url=page.as_uri())
-        found = self("execute/async", script=EXAMINE, args=[])
-        return {**found, "console": self("se/log", type="browser")}
-
-    def quit(self) -> None:
-        self._call("DELETE", self._session)
-
-    def _call(self, method: str, path: str, values: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
-        connection.request(method, path, None if values is None else json.dumps(values))
-        value = json.loads(connection.getresponse().read())["value"]
-        connection.close()
-        assert not (isinstance(value, dict) and "error" in value), value
-        return value
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Browser]:
-    if not (CHROMIUM.exists() and DRIVER.exists()):
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL) as driver:
-        try:
-            browser = _Browser(port, tmp_path_factory.mktemp("chromium"))
-            yield browser
-            browser.quit()
-        finally:
-            driver.terminate()
-
-
 @pytest.mark.parametrize(("width", "columns"), [(1280, 4), (400, 2)])
-def test_a_browser_shows_the_whole_page(browser: _Browser, page: Path, width: int, columns: int) -> None:
+def test_a_browser_shows_the_whole_page(browser: Any, page: Path, width: int, columns: int) -> None:
     light, dark = (browser.look(page, width, scheme) for scheme in ("light", "dark"))
     for found in (light, dark):
         assert found["console"] == []
@@ -192,7 +101,7 @@ def test_a_browser_shows_the_whole_page(browser: _Browser, page: Path, width: in
     assert light["plot"] != dark["plot"]
 
 
-def test_the_browser_test_sees_what_it_looks_for(browser: _Browser, page: Path, tmp_path: Path) -> None:
+def test_the_browser_test_sees_what_it_looks_for(browser: Any, page: Path, tmp_path: Path) -> None:
     bad = shutil.copytree(page.parent, tmp_path / "bad") / INDEX
     gone = next((bad.parent / "images").glob("*.webp"))
     gone.unlink()
