@@ -23,20 +23,29 @@ MAX_OPEN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A composite with what it was made of, or one window of them all, cut at the same place.
+class Composite:
+    """A composite with its matte, or one window of both.
 
-    composite, foreground, background: (h, w, 3) uint8; alpha, distance: (h, w) uint8. The background is
-    known wherever alpha is 0 or the transition region is near (`background_radius`); elsewhere it is 0.
-    name: as the official code names the composite, without `.png`.
+    composite: (h, w, 3) uint8; alpha, distance: (h, w) uint8. name: as the official code names the
+    composite, without `.png`.
     """
 
     name: str
     composite: UInt8Image
-    foreground: UInt8Image
-    background: UInt8Image
     alpha: UInt8Mask
     distance: UInt8Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Composite):
+    """A composite with all that it was made of, or one window of them all, cut at the same place.
+
+    foreground, background: (h, w, 3) uint8. The background is known wherever alpha is 0 or the transition
+    region is near (`background_radius`); elsewhere it is 0.
+    """
+
+    foreground: UInt8Image
+    background: UInt8Image
 
 
 class CompositeDataset:
@@ -69,17 +78,30 @@ class CompositeDataset:
 
     def sample(self, i: int, window: Window = WHOLE) -> Sample:
         """A window, (rows, columns), of sample `i`: only the tiles that it touches are decoded."""
-        shard_number, layer = self.locate(i)
-        shard = self.shard(shard_number)
-        composite, alpha = shard.composite(layer, window), shard.alpha(window)
+        number, layer = self.locate(i)
+        shard, known = self.shard(number), self.composite(i, window)
+        stored = shard.background(layer, window)
         return Sample(
-            name=f"{Path(shard.header.foreground).stem}_{layer}",
-            composite=composite,
+            **vars(known),
             foreground=shard.foreground(window),
-            background=known_background(shard.background(layer, window), composite, alpha),
-            alpha=alpha,
+            background=known_background(stored, known.composite, known.alpha),
+        )
+
+    def composite(self, i: int, window: Window = WHOLE) -> Composite:
+        """A window of composite `i` and its matte alone: in half the time of a sample."""
+        number, layer = self.locate(i)
+        shard = self.shard(number)
+        return Composite(
+            name=self.name(i),
+            composite=shard.composite(layer, window),
+            alpha=shard.alpha(window),
             distance=shard.distance(window),
         )
+
+    def name(self, i: int) -> str:
+        """The official name of composite `i`, without `.png`; from the index alone."""
+        number, layer = self.locate(i)
+        return f"{Path(self.record(number).foreground).stem}_{layer}"
 
     def locate(self, i: int) -> tuple[int, int]:
         """(number of the shard, number of the composite in it) of sample `i`."""

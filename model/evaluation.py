@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,14 +21,15 @@ from ..composer.dataset import CompositeDataset
 from ..composer.files import write_text
 from ..composer.folders import FolderIndex, ManifestError
 from ..composer.images import UInt8Image, UInt8Mask, read_alpha
-from ..composer.trimap import trimap_of
+from ..composer.trimap import UNKNOWN, trimap_of
 from ..errors import DimtoolError, WrongUseError
 from ..manifests.presets import PRESETS
 from ..manifests.published import PUBLISHED
 from ..text import table
-from .inference import Matter, to_uint8
+from .inference import Matter, to_input, to_uint8
 from .memory import free_memory, pixels_that_fit
-from .metrics import Scores, matting_scores
+from .metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
+from .readable import Collated, Readable
 from .tiling import padded_pixels
 
 METRICS = ("sad", "mse", "grad", "conn")
@@ -130,14 +131,18 @@ class TestImages(Dataset[Item]):
     __test__ = False  # no test class, whatever pytest makes of the name
 
     def __init__(self, shards: Path, trimaps: Trimaps) -> None:
+        """Raises EvaluationError where a trimap is missing, at once: it should not show after an hour."""
         self.composites = CompositeDataset(shards)
         self.trimaps = trimaps
+        if trimaps.folder is not None:
+            for i in range(len(self)):
+                find(trimaps.folder, self.composites.name(i))
 
     def __len__(self) -> int:
         return len(self.composites)
 
     def __getitem__(self, i: int) -> Item:
-        sample = self.composites.sample(i)
+        sample = self.composites.composite(i)
         trimap = self.trimaps.of(sample.name, sample.alpha, sample.distance)
         return Item(sample.name, sample.composite, trimap, sample.alpha)
 
@@ -189,14 +194,16 @@ class ModelSubject:
 
     def pairs(self) -> Iterator[tuple[Item, UInt8Mask]]:
         """See Subject."""
-        loader: DataLoader[list[Item]] = DataLoader(
-            self.images,  # type: ignore[arg-type]
+        loader: DataLoader[Item] = DataLoader(
+            Readable(self.images),
             batch_sampler=self.images.batches(self.batch_size),
             num_workers=self.workers,
-            collate_fn=list,
+            collate_fn=Collated(list),
             multiprocessing_context="forkserver" if self.workers else None,
         )
         for items in loader:
+            if isinstance(items, DimtoolError):
+                raise items
             yield from zip(items, predict_all(self.matter, items), strict=True)
 
     def view(self, number: int) -> tuple[Item, UInt8Mask]:
@@ -275,7 +282,7 @@ def evaluate(subject: Subject, *, reporter: Reporter, workers: int = 2) -> Evalu
 def predict_all(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
     """Alphas (h, w) uint8 of images of one size, with the trimaps' known pixels as they are known.
 
-    All at once, in bfloat16 on a GPU; one by one, in tiles if need be, where that does not fit the memory.
+    All at once where that fits the memory, else one by one, in tiles if need be.
     """
     pixels = len(items) * padded_pixels(*items[0].trimap.shape)
     if pixels <= pixels_that_fit(matter.model.config, free_memory(matter.device)):
@@ -288,15 +295,30 @@ def predict_all(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
 
 @torch.inference_mode()
 def _predict_batch(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
-    device = matter.device
-    images = torch.from_numpy(np.stack([item.image for item in items if item.image is not None]))
-    trimaps = torch.from_numpy(np.stack([item.trimap for item in items]))[:, None].to(device)
-    image = images.to(device).permute(0, 3, 1, 2).float() / 255
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        alpha = matter.model(image, trimaps.float() / 255).alpha
-    alpha = (alpha * 255).round().to(torch.uint8)
-    known = torch.where(trimaps == 128, alpha, trimaps)
-    return list(known[:, 0].cpu().numpy())
+    images = torch.cat([to_input(item.image, matter.device) for item in items if item.image is not None])
+    trimaps = torch.cat([to_input(item.trimap, matter.device) for item in items])
+    alphas = to_uint8(matter.model(images, trimaps).alpha[:, 0].cpu().numpy())
+    return [
+        np.where(item.trimap == UNKNOWN, alpha, item.trimap)
+        for item, alpha in zip(items, alphas, strict=True)
+    ]
+
+
+def score(prediction: UInt8Mask, truth: UInt8Mask, trimap: UInt8Mask) -> Scores:
+    """The official metrics of a prediction as it is, and mmagic's of one that is right where it is known.
+
+    mmagic sets known pixels before it measures; the official code does not look at them, but for the
+    gradient's normalisation. Raises ValueError.
+    """
+    scores = matting_scores(prediction, truth, trimap)
+    as_known = np.where(trimap == UNKNOWN, prediction, trimap)
+    if np.array_equal(as_known, prediction):
+        return scores
+    return replace(
+        scores,
+        whole_image_sad=whole_image_sad(as_known, truth),
+        whole_image_mse=whole_image_mse(as_known, truth, trimap),
+    )
 
 
 def find(folder: FolderIndex, name: str) -> Path:
@@ -332,7 +354,7 @@ def _in_order(
 ) -> Iterator[tuple[str, Scores]]:
     waiting: deque[tuple[str, Future[Scores]]] = deque()
     for item, prediction in pairs:
-        waiting.append((item.name, pool.submit(matting_scores, prediction, item.truth, item.trimap)))
+        waiting.append((item.name, pool.submit(score, prediction, item.truth, item.trimap)))
         if len(waiting) > ahead:  # a bound on the memory
             yield _result(*waiting.popleft())
     while waiting:

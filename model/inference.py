@@ -78,7 +78,7 @@ class Matter:
     @torch.inference_mode()
     def _forward(self, image: UInt8Image, trimap: UInt8Mask) -> Alpha:
         prediction = self.model(to_input(image, self.device), to_input(trimap, self.device))
-        result: Alpha = prediction.alpha[0, 0].float().cpu().numpy()  # bfloat16 under autocast
+        result: Alpha = prediction.alpha[0, 0].cpu().numpy()
         return result
 
 

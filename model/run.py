@@ -243,7 +243,9 @@ class Run:
             return
         save_checkpoint(self.checkpoint_folder, model, optimizer, progress)
         for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
-            shutil.rmtree(old)
+            part = old.with_name(f".{old.name}{PART_SUFFIX}")
+            old.rename(part)  # half removed, it must not look like a checkpoint
+            remove_part(part)
 
     def save_best(self, model: DeepImageMatting) -> None:
         """Keep the weights with the least validation error so far."""

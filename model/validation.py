@@ -115,7 +115,7 @@ def validate(matter: Matter, data: ValidationSet) -> Validated:
     skipped: list[str] = []
     for number in data.numbers:
         try:
-            sample = data.composites.sample(number)
+            sample = data.composites.composite(number)
         except ShardError as error:
             if not data.skip_bad:
                 raise
