@@ -69,7 +69,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except DimtoolError as error:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what is finished is kept, and the same command goes on from there", 130)
+        return _fail("interrupted; what is finished is kept: give the same command again", 130)
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python must not complain of it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,12 +51,7 @@ class Summary:
 
 
 def build_dataset(
-    manifest: Manifest,
-    folder: Path,
-    *,
-    engine: Engine,
-    reporter: Reporter,
-    keep_going: bool = True,
+    manifest: Manifest, folder: Path, *, engine: Engine, reporter: Reporter, keep_going: bool = True
 ) -> Summary:
     """Build every shard of `manifest` that `folder` lacks, then write index.json.
 

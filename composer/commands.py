@@ -13,6 +13,7 @@ from ..options import EXISTING, EXISTING_FOLDER, FILE, FOLDER, NUMBER, Share, as
 
 # Nothing else is imported up here: `dimtool --help` must answer at once.
 if TYPE_CHECKING:
+    from .engine import Engine
     from .manifest import Manifest
     from .verify import Verification
 
@@ -115,10 +116,8 @@ def verify_command(
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k
     """
-    from ..progress import BuildBar, VerifyBar
+    from ..progress import VerifyBar
     from .engine import LocalProcesses, core_count
-    from .repair import repair_shards
-    from .summary import repair_text, verification_text
     from .verify import Scope, verify_composites
 
     source = click.get_current_context().get_parameter_source("sample")
@@ -130,22 +129,36 @@ def verify_command(
     with VerifyBar() as bar:
         verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
         bar.notes(verification.notes)
+    return 1 if _tell_outcome(verification, write_report, engine if repair else None, as_json) else 0
+
+
+def _tell_outcome(
+    verification: Verification,
+    write_report: Callable[[Verification], str | None],
+    repairing: Engine | None,
+    as_json: bool,
+) -> int:
+    """Tell, write the report, repair if there is an engine for it; how many findings are left."""
+    from ..progress import BuildBar
+    from .repair import repair_shards
+    from .summary import repair_text, verification_text
+
     values, left = verification.values(), len(verification.findings)
     tell: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     tell(verification_text(verification))
     try:  # what was found is told whatever becomes of the rest
         values["report"] = write_report(verification)
-        if report:
+        if values["report"]:
             tell(f"report: {values['report']}")
-        if repair and left:
-            with BuildBar(Path()) as build_bar:
-                outcome = repair_shards(verification, engine=engine, reporter=build_bar)
+        if repairing and left:
+            with BuildBar(Path()) as bar:
+                outcome = repair_shards(verification, engine=repairing, reporter=bar)
             values["repair"], left = asdict(outcome), len(outcome.findings)
             tell(repair_text(outcome))
     finally:
         if as_json:
             print_result(as_json, values, "")
-    return 1 if left else 0
+    return left
 
 
 def _report_writer(folder: Path | None) -> Callable[[Verification], str | None]:

@@ -88,7 +88,7 @@ def _interrupt(process: subprocess.Popen[bytes], out: Path, delay: float | None)
         return False
     assert process.returncode == 130
     assert [line for line in _lines(err) if not line.startswith("note:")] == [
-        "dimtool: interrupted; what is finished is kept, and the same command goes on from there"
+        "dimtool: interrupted; what is finished is kept: give the same command again"
     ]
     return True
 
