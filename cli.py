@@ -86,6 +86,10 @@ _SYSTEM = {
     errno.EACCES: "you may not write or read there: choose another place",
     errno.EPERM: "you may not write or read there: choose another place",
     errno.EROFS: "choose another place",
+    errno.ENOTDIR: "a file is in the way of a folder: choose another place",
+    errno.EEXIST: "a file is in the way of a folder: choose another place",
+    errno.EISDIR: "a folder is in the way of a file: move it, or choose another place",
+    errno.ENOENT: "it is not there, or cannot be made there: choose another place",
 }
 
 

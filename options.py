@@ -36,6 +36,8 @@ class Share(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See click."""
+        if re.fullmatch(r"0?\.\d+", str(value).strip()):
+            self.fail(f"{value} could be a share or a percentage: write 5% for 5 of 100", param, ctx)
         try:
             share = float(str(value).removesuffix("%")) / 100
         except ValueError:

@@ -77,6 +77,7 @@ def check_report_folder(folder: Path) -> None:
         raise WrongUseError(
             f"{folder} holds files that are no report: name a new or an empty folder for the report"
         )
+    folder.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after a day
 
 
 def write_report(verification: Verification, folder: Path) -> Path:

@@ -91,7 +91,9 @@ def _workers() -> int:
     show_default="one a core, at most 4",
     help="Processes that read crops.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."
+)
 @click.option(
     "--bottleneck",
     type=click.Choice(["fc6", "slim"]),
@@ -213,6 +215,7 @@ def evaluate_command(*, out: Path, workers: int, as_json: bool, **options: Any) 
     from .evaluation_page import write_page
 
     subject, title = _subject(workers=workers, **options)
+    out.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after an hour
     with EvaluateBar() as bar:
         evaluation = evaluate(subject, reporter=bar, workers=workers)
     scores = write_scores(out, evaluation)
@@ -239,6 +242,8 @@ def _subject(
 
     if (checkpoint is None) == (pred_dir is None):
         raise click.UsageError("give --checkpoint, or --pred-dir with --truth-dir and --trimap-dir")
+    if checkpoint is not None and truth_dir is not None:
+        raise click.UsageError("--truth-dir goes with --pred-dir: the shards have the truth for --checkpoint")
     if checkpoint is None:
         if pred_dir is None or truth_dir is None or trimap_dir is None:
             raise click.UsageError("--pred-dir needs --truth-dir and --trimap-dir beside it")

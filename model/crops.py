@@ -285,7 +285,7 @@ def _scaled(pixels: NDArray[np.uint8], size: int, flip: bool) -> Tensor:
 
 
 class CropBatches(Sampler[list[Position]]):
-    """Batches of (epoch, index) positions, endless, each epoch in an order of its own.
+    """Batches of (epoch, index) positions, each epoch in an order of its own.
 
     Batch t holds samples t * batch_size and on of one endless sequence, epoch after epoch; so the number
     of a batch is all that a resumed run must know. batch_size: of all processes together; this one, `rank`

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import multiprocessing
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -20,16 +23,17 @@ from torch.utils.data import DataLoader, Dataset
 from ..composer.dataset import CompositeDataset
 from ..composer.files import write_text
 from ..composer.folders import FolderIndex, ManifestError
-from ..composer.images import UInt8Image, UInt8Mask, read_alpha
+from ..composer.images import UInt8Image, UInt8Mask, image_size, read_alpha
 from ..composer.trimap import UNKNOWN, trimap_of
 from ..errors import DimtoolError, WrongUseError
 from ..manifests.presets import PRESETS
 from ..manifests.published import PUBLISHED
-from ..text import table
+from ..text import count, table
 from .inference import Matter, to_input, to_uint8
 from .memory import free_memory, pixels_that_fit
 from .metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from .readable import Collated, Readable
+from .signals import begin_worker, signals_held
 from .tiling import padded_pixels
 
 METRICS = ("sad", "mse", "grad", "conn")
@@ -199,9 +203,13 @@ class ModelSubject:
             batch_sampler=self.images.batches(self.batch_size),
             num_workers=self.workers,
             collate_fn=Collated(list),
-            multiprocessing_context="forkserver" if self.workers else None,
+            worker_init_fn=partial(begin_worker, os.getpid()),
+            # Not fork: this process has threads, and perhaps a GPU.
+            multiprocessing_context="spawn" if self.workers else None,
         )
-        for items in loader:
+        with signals_held():
+            batches = iter(loader)
+        for items in batches:
             if isinstance(items, DimtoolError):
                 raise items
             yield from zip(items, predict_all(self.matter, items), strict=True)
@@ -237,10 +245,16 @@ class FolderSubject:
             raise EvaluationError(f"{predictions} holds no image to score")
         truth_index, trimap_index = FolderIndex(truths), FolderIndex(trimaps)
         self.trimaps_used = f"trimaps of {trimaps}"
-        self._paths = [
-            (there.find(name), find(truth_index, name), find(trimap_index, name))
-            for name in sorted(there.names)
-        ]
+        names = sorted(there.names)
+        self._paths = [(there.find(n), find(truth_index, n), find(trimap_index, n)) for n in names]
+        if unused := sorted(set(trimap_index.names) - {trimap.name for _, _, trimap in self._paths}):
+            raise EvaluationError(
+                f"{predictions} has no prediction for {count(len(unused), 'trimap')} of {trimaps} "
+                f"({unused[0]}, …): add them, or give the trimaps of what is to be scored"
+            )
+        for path, truth, trimap in self._paths:
+            _refuse_other_size(path, truth)
+            _refuse_other_size(path, trimap)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -253,10 +267,6 @@ class FolderSubject:
         """See Subject."""
         path, truth_path, trimap_path = self._paths[number]
         prediction, truth = read_alpha(path).pixels, read_alpha(truth_path).pixels
-        if prediction.shape != truth.shape:
-            raise EvaluationError(
-                f"{path} is {_size(prediction)} and {truth_path} {_size(truth)}: give one size"
-            )
         return Item(path.stem, None, read_trimap(trimap_path, truth.shape), truth), prediction
 
 
@@ -267,9 +277,7 @@ def evaluate(subject: Subject, *, reporter: Reporter, workers: int = 2) -> Evalu
     """
     reporter.planned(len(subject))
     images = []
-    # Not fork: this process has threads, and perhaps a GPU.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(max(1, workers), mp_context=context) as pool:
+    with _scorers(max(1, workers)) as pool:
         for number, (name, scores) in enumerate(_in_order(pool, subject.pairs(), 4 * max(1, workers))):
             images.append(ImageScores(name=name, number=number, scores=scores))
             reporter.scored(images[-1])
@@ -277,6 +285,18 @@ def evaluate(subject: Subject, *, reporter: Reporter, workers: int = 2) -> Evalu
         raise WrongUseError("there is no image to score")
     full = subject.split == "test" and len(images) == PRESETS["test"].paper
     return Evaluation(images=tuple(images), trimaps=subject.trimaps_used, full=full)
+
+
+@contextmanager
+def _scorers(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that compute metrics, which end with this one and leave stop signals to it."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=begin_worker, initargs=(os.getpid(), 0)
+    ) as pool:
+        with signals_held():
+            list(pool.map(abs, range(workers)))  # they start with their first work
+        yield pool
 
 
 def predict_all(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
@@ -298,10 +318,8 @@ def _predict_batch(matter: Matter, items: Sequence[Item]) -> list[UInt8Mask]:
     images = torch.cat([to_input(item.image, matter.device) for item in items if item.image is not None])
     trimaps = torch.cat([to_input(item.trimap, matter.device) for item in items])
     alphas = to_uint8(matter.model(images, trimaps).alpha[:, 0].cpu().numpy())
-    return [
-        np.where(item.trimap == UNKNOWN, alpha, item.trimap)
-        for item, alpha in zip(items, alphas, strict=True)
-    ]
+    pairs = zip(items, alphas, strict=True)
+    return [np.where(item.trimap == UNKNOWN, alpha, item.trimap) for item, alpha in pairs]
 
 
 def score(prediction: UInt8Mask, truth: UInt8Mask, trimap: UInt8Mask) -> Scores:
@@ -336,17 +354,22 @@ def read_trimap(path: Path, shape: tuple[int, ...]) -> UInt8Mask:
     """A trimap file, (h, w) of 0, 128, 255. Raises EvaluationError for other values or another size."""
     trimap = read_alpha(path).pixels
     if trimap.shape != shape:
-        raise EvaluationError(
-            f"{path} is {_size(trimap)} and its image {shape[1]} x {shape[0]}: give one size"
-        )
+        raise EvaluationError(f"{path} is {_size(trimap.shape)} and its image {_size(shape)}: give one size")
     values = sorted(set(np.unique(trimap).tolist()) - {0, 128, 255})
     if values:
         raise EvaluationError(f"{path} is no trimap of 0, 128 and 255: it has {values[:5]} too")
     return trimap
 
 
-def _size(pixels: UInt8Mask) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+def _refuse_other_size(path: Path, other: Path) -> None:
+    """By the files' headers alone: it should not show after an hour."""
+    sizes = image_size(path), image_size(other)
+    if sizes[0] != sizes[1]:
+        raise EvaluationError(f"{path} is {_size(sizes[0])} and {other} {_size(sizes[1])}: give one size")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"
 
 
 def _in_order(

@@ -46,6 +46,16 @@ class NotFiniteError(DimtoolError):
     """The loss is no number any more; the message says where the batch's indices are."""
 
 
+class WorkerError(DimtoolError):
+    """A process that reads crops was killed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker process was killed, perhaps for want of memory: try fewer --workers; "
+            "the same command goes on from the last checkpoint"
+        )
+
+
 class Reporter(Protocol):
     """What a training tells while it runs."""
 
@@ -104,12 +114,13 @@ class StageLoop:
         self.window = _Window()
 
     def run(self) -> None:
-        """Train until the stage is done. Raises StoppedError when asked to, NotFiniteError, ShardError,
-        and DimtoolError where a worker process was killed.
+        """Train until the stage is done.
+
+        Raises StoppedError when asked to, NotFiniteError, ShardError, WorkerError.
         """
         self.reporter.stage(self.stage, self.steps, min(self.progress.step, self.steps))
         left = max(0, self.steps - self.progress.step)
-        with stop_signals() as asked, _death_of_a_worker_told():
+        with stop_signals() as asked:
             with signals_held():
                 batches = iter(self._loader(left)) if left else iter(())
             for _ in range(left):
@@ -148,9 +159,15 @@ class StageLoop:
 
     def _next(self, batches: Iterator[Crop | ShardError]) -> Crop:
         started = time.perf_counter()
-        batch = next(batches)
+        try:
+            batch = next(batches)
+        except (ConnectionError, EOFError) as failure:  # it was killed while it handed tensors over
+            raise WorkerError from failure
         self.window.waiting += time.perf_counter() - started
         if isinstance(batch, ShardError):
+            if self.progress.step:
+                self._refuse_spoilt_weights()
+                self._save()
             raise batch
         for error in batch["skipped"]:
             self.window.skipped += 1
@@ -177,8 +194,14 @@ class StageLoop:
             self._report()
         if look or save:
             self._refuse_spoilt_weights()
-        if look:
-            self._validate()
+        try:
+            if look:
+                self._validate()
+        except DimtoolError:
+            # What the validation meets must not cost the steps before it; but a stage is only over with it.
+            if step < self.steps:
+                self._save()
+            raise
         if save:
             self._save()
 
@@ -197,8 +220,9 @@ class StageLoop:
             "crops_per_second": len(losses) * self.config.batch_size / seconds,
             "waiting": window.waiting / seconds,
         }
-        if window.skipped:
-            values["skipped"] = window.skipped
+        skipped = torch.tensor(window.skipped, device=losses.device)
+        if total := int(self.accelerator.reduce(skipped, reduction="sum")):
+            values["skipped"] = total
         self._log(values)
         self.reporter.step(len(losses), values)
 
@@ -306,17 +330,14 @@ def _collate_readable(crops: list[Crop | ShardError]) -> Crop | ShardError:
 
 
 @contextmanager
-def _death_of_a_worker_told() -> Iterator[None]:
-    """PyTorch raises a RuntimeError, in whatever step the training is at."""
+def death_of_a_worker_told() -> Iterator[None]:
+    """PyTorch raises a RuntimeError as soon as the system tells of it, wherever the process then is."""
     try:
         yield
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise DimtoolError(
-            "a worker process was killed, perhaps for want of memory: try fewer --workers; "
-            "the same command goes on from the last checkpoint"
-        ) from error
+        raise WorkerError from error
 
 
 def to_device(batch: Crop, device: torch.device) -> dict[str, Tensor]:

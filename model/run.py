@@ -110,7 +110,9 @@ class TrainConfig:
             raise WrongUseError(f"a learning rate of {self.learning_rate} is no positive number")
         if not 0 <= self.val_share < 1:
             raise WrongUseError(f"a validation share of {self.val_share:g} is not from 0 to below 1")
-        if self.steps is None and not 0 < (self.epochs or 0) < math.inf:
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
+        if self.steps is None and self.epochs is None:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
         counts = ("steps", "batch_size", "val_count", "val_every", "save_every", "keep", "log_every")
         for name, least in {**dict.fromkeys(counts, 1), "workers": 0, "seed": 0}.items():
@@ -142,7 +144,9 @@ class TrainConfig:
 
     def values(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
+        init = self.init and self.init.resolve()  # the same file, from wherever it is named
+        values = {**asdict(self), "init": init}
+        return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
 
 
 def _decisive(values: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +187,7 @@ class Run:
         The configuration is written, with versions and the shards' digest; what a killed process left
         unfinished is removed; of the log what comes after the last checkpoint, since it will come again.
         """
-        digest = _index_digest(self.config.shards)
+        digest = index_digest(self.config.shards)
         path = self.folder / CONFIG_NAME
         if path.exists():
             self._refuse_other(path, digest)
@@ -211,11 +215,20 @@ class Run:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:  # the process was killed while it wrote
+                if (row["stage"], row["step"]) <= last:
+                    kept.append(line + "\n")
+            except (ValueError, TypeError, KeyError):  # the process was killed while it wrote
                 continue
-            if (row["stage"], row["step"]) <= last:
-                kept.append(line + "\n")
         write_text(path, "".join(kept))
+
+    def refuse_foreign(self) -> None:
+        """Raise RunError where something is there without a configuration: whose, nobody knows."""
+        there = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
+        if there and not (self.folder / CONFIG_NAME).exists():
+            raise RunError(
+                f"{self.folder} holds {there[0].name} and no {CONFIG_NAME}, so it is no run to go on with: "
+                "give another --out"
+            )
 
     def _refuse_other(self, path: Path, digest: str) -> None:
         try:
@@ -277,6 +290,7 @@ def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
     if not main:
         yield run
         return
+    run.refuse_foreign()
     try:
         with FileLock(config.out / ".lock", timeout=0):
             run.begin()
@@ -287,7 +301,8 @@ def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
         ) from error
 
 
-def _index_digest(shards: Path) -> str:
+def index_digest(shards: Path) -> str:
+    """SHA-256 of the index, which tells one folder of shards from another. Raises ShardError."""
     try:
         return file_sha256(shards / INDEX_NAME)
     except FileNotFoundError as error:

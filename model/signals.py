@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_GRACE = 60  # seconds that a worker lives on after SIGTERM
+_LOOK_EVERY = 0.5  # seconds
 
 
 @contextmanager
@@ -46,17 +47,22 @@ def signals_held() -> Iterator[None]:
 
 
 def begin_worker(owner: int, _: int) -> None:
-    """Make a worker that started with signals held back end with its owner, the process of that id; and
-    when it is terminated, but not at once.
-    """
-    # PyTorch watches the owner, too, but takes it for alive for ever where it died while the worker started.
-    threading.Thread(target=_exit_with, args=(owner,), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    """Have a worker that started with signals held back end with its owner, the process of that id."""
+    threading.Thread(target=_follow, args=(owner,), daemon=True).start()
+    # A thread hands the tensors over. What it says when the owner stops in the midst of that helps nobody,
+    # and if Python ended it in the midst of PyTorch's code, as it does at its own end, it would abort.
+    sys.excepthook = lambda *_: None
+    atexit.register(os._exit, 0)
     gc.freeze()  # or each collection looks through all of torch
 
 
-def _exit_with(owner: int) -> None:
+def _follow(owner: int) -> None:
+    """End when the owner is gone or says so; a SIGTERM of others was for the owner to hear.
+
+    PyTorch looks for the owner, too, but takes it for alive for ever if it died while the worker started.
+    """
     while os.getppid() == owner:
-        time.sleep(0.5)
-    os._exit(1)
+        told = signal.sigtimedwait([signal.SIGTERM], _LOOK_EVERY)
+        if told is not None and told.si_pid == owner:
+            break
+    os._exit(0)

@@ -1,7 +1,8 @@
 """The three stages of training: shards in, model.safetensors out.
 
 A run is a function of its configuration: crops come from (seed, stage, step) alone, and a checkpoint holds
-all the rest. So a run that was stopped, however, goes on to the weights that it would have had.
+all the rest. So a run that was stopped, however, goes on to the weights that it would have had: on a CPU
+bit for bit; a GPU's libraries may add up in another order.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 
 from ..composer.dataset import CompositeDataset
 from ..text import count
 from .checkpoint import Progress, load_checkpoint, load_model
 from .crops import TrainingCrops
-from .loop import Reporter, Silent, StageLoop
+from .loop import Reporter, Silent, StageLoop, death_of_a_worker_told
 from .network import DeepImageMatting, Stage
-from .run import Run, RunError, TrainConfig, open_run
+from .run import Run, RunError, TrainConfig, index_digest, open_run
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 from .vgg16 import load_vgg16
+
+Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train on; what to validate on
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,13 @@ def _errors_of_the_log_told_once() -> Iterator[None]:
         threading.excepthook = before
 
 
+@death_of_a_worker_told()
 @_errors_of_the_log_told_once()
 def train(config: TrainConfig, reporter: Reporter) -> Result:
     """Run the stages that `config` asks for, going on from the folder's last checkpoint.
 
     Raises StoppedError after SIGTERM or SIGINT (a checkpoint is written first), NotFiniteError, RunError,
-    ShardError, CheckpointError.
+    ShardError, CheckpointError, WorkerError.
     """
     accelerator = Accelerator(
         # Unless it is told so, torchrun's processes on CPUs do not find each other.
@@ -70,10 +75,13 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with="tensorboard",
         project_dir=config.out,
+        # The main process validates alone, which may take longer than the usual ten minutes.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
     )
     try:
+        data = split_data(config)
         with open_run(config, main=accelerator.is_main_process) as run:
-            trainer = Trainer(config, run, accelerator, reporter)
+            trainer = Trainer(config, run, accelerator, reporter, data)
             for stage in config.stages:
                 trainer.run_stage(stage)
             model, sad = run.finish()
@@ -87,13 +95,15 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
 class Trainer:
     """What all stages share: the model, the data, and where they run."""
 
-    def __init__(self, config: TrainConfig, run: Run, accelerator: Accelerator, reporter: Reporter) -> None:
+    def __init__(
+        self, config: TrainConfig, run: Run, accelerator: Accelerator, reporter: Reporter, data: Data
+    ) -> None:
         self.config, self.run, self.accelerator = config, run, accelerator
         self.reporter = reporter if accelerator.is_main_process else Silent()
         if accelerator.device.type == "cpu":
             self.reporter.note("no GPU is at hand: training on the CPU")
         accelerator.init_trackers("tensorboard")
-        self.train_shards, self.validation = split_data(config)
+        self.train_shards, self.validation = data
         self.model = self._initial_model()
 
     def _initial_model(self) -> DeepImageMatting:
@@ -109,7 +119,9 @@ class Trainer:
                 )
             model.load_state_dict(there.state_dict())
         elif self.config.encoder_weights != "none":
-            self.reporter.note(str(load_vgg16(model.encoder_decoder.encoder, self.config.encoder_weights)))
+            with self.accelerator.local_main_process_first():  # which downloads them for all
+                loaded = load_vgg16(model.encoder_decoder.encoder, self.config.encoder_weights)
+            self.reporter.note(str(loaded))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def run_stage(self, stage: Stage) -> None:
@@ -167,7 +179,7 @@ class Trainer:
             self.reporter.note(f"left out: {count(len(files), 'shard')} {what}: {', '.join(files)}")
 
 
-def split_data(config: TrainConfig) -> tuple[list[int], ValidationSet | None]:
+def split_data(config: TrainConfig) -> Data:
     """Numbers of the shards to train on, and what to validate on.
 
     Never the test set, and never a foreground of both. Raises WrongUseError, ShardError.
@@ -190,6 +202,7 @@ def split_data(config: TrainConfig) -> tuple[list[int], ValidationSet | None]:
 
 
 def _opened(folder: Path) -> CompositeDataset:
+    index_digest(folder)  # whose error, where there are no shards, says what to do
     composites = CompositeDataset(folder)
     if composites.index.split == "test":
         raise RunError(f"{folder} is a test set: a model trained or picked on it has no score to show")

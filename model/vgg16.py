@@ -1,7 +1,9 @@
 """VGG-16's ImageNet weights into the encoder, from torchvision's file or one with its names."""
 
 import pickle
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,11 @@ built in. The name ends with the first digits of the file's SHA-256."""
 
 _FEATURES = tuple(f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
 _FC6 = "classifier.0"
-_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError)
+# What unpickling gives for files that are none; it has no error of its own for most of them.
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError),
+    *(LookupError, ValueError, AttributeError, TypeError),
+)
 
 
 class WeightsError(DimtoolError, ValueError):
@@ -96,9 +102,10 @@ def _read(source: str | Path | None) -> tuple[str, dict[str, Tensor]]:
 
 def _download() -> dict[str, Tensor]:
     try:
-        return torch.hub.load_state_dict_from_url(
-            URL, map_location="cpu", check_hash=True, weights_only=True, progress=False
-        )
+        with redirect_stdout(sys.stderr):  # where it says that it downloads
+            return torch.hub.load_state_dict_from_url(
+                URL, map_location="cpu", check_hash=True, weights_only=True, progress=sys.stderr.isatty()
+            )
     except _UNREADABLE as error:
         raise WeightsError(f"cannot fetch {URL} ({_line(error)}); give the path of a copy instead") from error
 
@@ -109,7 +116,9 @@ def _open(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise WeightsError(f"{path}: cannot be read as weights ({_line(error)})") from error
+        raise WeightsError(
+            f"{path}: cannot be read as weights ({type(error).__name__}): give VGG-16's, or none"
+        ) from error
     items = content.items() if isinstance(content, Mapping) else ()
     return {name: tensor for name, tensor in items if isinstance(tensor, Tensor)}
 

@@ -169,12 +169,23 @@ def test_what_is_missing_is_named_before_anything_is_scored(folders: dict[str, P
         FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
 
 
-def test_sizes_and_trimap_values_are_checked(folders: dict[str, Path]) -> None:
-    Image.new("L", (31, 40)).save(folders["pred"] / "cat_0.png")
+def test_a_prediction_that_is_missing_is_an_error(folders: dict[str, Path]) -> None:
+    """Those that one cannot make are often the hard ones."""
+    (folders["pred"] / "cat_1.png").unlink()
+    with pytest.raises(EvaluationError, match=r"no prediction for 1 trimap of .*cat_1\.png"):
+        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+
+
+@pytest.mark.parametrize(("name", "other"), [("pred", "truth/cat.png 30 x 40"), ("trimap", "31 x 40: give")])
+def test_sizes_are_checked_before_anything_is_scored(folders: dict[str, Path], name: str, other: str) -> None:
+    Image.new("L", (31, 40)).save(folders[name] / "cat_0.png")
+    with pytest.raises(EvaluationError, match=rf"cat_0\.png is 3. x 40 .*{other}"):
+        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+
+
+def test_trimap_values_are_checked(folders: dict[str, Path]) -> None:
     Image.fromarray(np.full((40, 30), 100, np.uint8)).save(folders["trimap"] / "cat_1.png")
     subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
-    with pytest.raises(EvaluationError, match=r"cat_0\.png is 31 x 40 .*cat\.png 30 x 40"):
-        subject.view(0)
     with pytest.raises(EvaluationError, match=r"cat_1\.png is no trimap .*\[100\]"):
         subject.view(1)
 

@@ -123,11 +123,29 @@ def test_every_option_is_decided_about() -> None:
     assert DECISIVE.keys() | FREE.keys() | {"shards", "out"} == {field.name for field in fields(TrainConfig)}
 
 
+def test_a_start_is_the_same_from_wherever_it_is_named(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(replace(config, init=tmp_path / "start.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    begin(replace(config, init=Path("start.safetensors")))
+
+
+def test_a_folder_of_something_else_is_no_run(config: TrainConfig) -> None:
+    """Shards, or a run whose configuration is lost: what its checkpoints are of, nobody knows."""
+    for name in ("index.json", "checkpoints"):
+        config.out.mkdir(parents=True, exist_ok=True)
+        (config.out / name).touch()
+        assert refusal(config).startswith(f"{config.out} holds {name} and no config.json")
+        assert sorted(path.name for path in config.out.iterdir()) == [name]
+        (config.out / name).unlink()
+
+
 @pytest.mark.parametrize("key", DECISIVE)
 def test_what_decides_the_weights_cannot_change(config: TrainConfig, key: str) -> None:
     begin(config)
     other = replace(config, **{key: DECISIVE[key]})
-    old, new = (json.loads(json.dumps(getattr(each, key), default=str)) for each in (config, other))
+    old, new = (each.values()[key] for each in (config, other))
     assert refusal(other).startswith(f"{config.out} is a run with {key} = {old}, not {new}: give that")
     begin(config)
 

@@ -225,6 +225,7 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
         ('precision = "fp16"', "--precision"),
         ("stage = 4", "--stage"),
         ("val-share = 200", "--val-share"),
+        ("val-share = 0.05", "could be a share or a percentage"),
         ('compile = "maybe"', "--compile"),
         ('init = "no/such/model"', "no/such/model"),
         ("radii = [5, 1]", "trimap radii (5, 1)"),
