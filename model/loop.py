@@ -15,16 +15,16 @@ from typing import Any, NoReturn, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ..composer.files import write_text
-from ..composer.shard import ShardError
 from ..errors import DimtoolError
 from .checkpoint import Progress
-from .crops import Crop, CropBatches, Position, TrainingCrops, collate
+from .crops import Crop, CropBatches, TrainingCrops, collate
 from .inference import Matter
 from .losses import Losses, alpha_loss, encoder_decoder_loss, unknown_region
 from .network import DeepImageMatting, Prediction, Stage
+from .readable import Collated, Readable
 from .run import Run, TrainConfig
 from .signals import begin_worker, signals_held, stop_signals
 from .validation import ValidationSet, validate
@@ -142,13 +142,13 @@ class StageLoop:
             world=1 if whole else self.accelerator.num_processes,
         )
 
-    def _loader(self, steps: int) -> DataLoader[Crop | ShardError]:
+    def _loader(self, steps: int) -> DataLoader[Crop]:
         workers = self.config.workers
         return DataLoader(
-            _Readable(self.crops),
+            Readable(self.crops),
             batch_sampler=self._batches(self.progress.step, steps),
             num_workers=workers,
-            collate_fn=_collate_readable,
+            collate_fn=Collated(collate),
             pin_memory=self.accelerator.device.type == "cuda",
             worker_init_fn=partial(begin_worker, os.getpid()),
             # Not fork: this process has threads, and perhaps a GPU.
@@ -157,14 +157,14 @@ class StageLoop:
             generator=torch.Generator(),
         )
 
-    def _next(self, batches: Iterator[Crop | ShardError]) -> Crop:
+    def _next(self, batches: Iterator[Crop | DimtoolError]) -> Crop:
         started = time.perf_counter()
         try:
             batch = next(batches)
         except (ConnectionError, EOFError) as failure:  # it was killed while it handed tensors over
             raise WorkerError from failure
         self.window.waiting += time.perf_counter() - started
-        if isinstance(batch, ShardError):
+        if isinstance(batch, DimtoolError):
             if self.progress.step:
                 self._refuse_spoilt_weights()
                 self._save()
@@ -304,29 +304,6 @@ class StageLoop:
         writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
         for number, picture in enumerate(examples):
             writer.add_image(f"stage{self.stage}/validation_{number}", picture, self.progress.step)
-
-
-class _Readable(Dataset[Crop | ShardError]):
-    """Crops, or why one cannot be read: an error that is raised in a worker arrives as its traceback."""
-
-    def __init__(self, crops: TrainingCrops) -> None:
-        self.crops = crops
-
-    def __getitem__(self, position: Position) -> Crop | ShardError:
-        try:
-            return self.crops[position]
-        except ShardError as error:
-            return error
-
-
-def _collate_readable(crops: list[Crop | ShardError]) -> Crop | ShardError:
-    """The batch, or the first of its errors."""
-    readable = []
-    for crop in crops:
-        if isinstance(crop, ShardError):
-            return crop
-        readable.append(crop)
-    return collate(readable)
 
 
 @contextmanager

@@ -58,6 +58,21 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A file system of its own, and how to change its size (bytes)."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+
+    def resize(size: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+    yield folder, resize
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 # ---- pixels, the trimap and shards: oracles and samples ----------------------------------------------------
 
 ShardParts = tuple[ShardHeader, Matte, list[Layer]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,6 @@ import pytest
 
 PAGE = 4096
 Resize = Callable[[int], None]
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[Path, Resize]]:
-    """A file system of its own, and how to change its size (bytes)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not permitted here")
-
-    def resize(size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
-
-    yield folder, resize
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def _pages_of(path: Path) -> int:

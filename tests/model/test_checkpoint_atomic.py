@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +47,6 @@ def begin(seed: int) -> Pair:
 @pytest.fixture(scope="module")
 def pairs(one_thread: None) -> tuple[Pair, Pair]:
     return begin(1), begin(2)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[Path, Resize]]:
-    """A file system of its own, and how to change its size (bytes)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not permitted here")
-
-    def resize(size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
-
-    yield folder, resize
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -294,21 +294,6 @@ Resize = Callable[[int], None]
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[Path, Resize]]:
-    """A file system of its own, and how to change its size (bytes)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not permitted here")
-
-    def resize(size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
-
-    yield folder, resize
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@pytest.fixture
 def train_here(options: list[str], capfd: pytest.CaptureFixture[str]) -> Callable[[Path], Ended]:
     """Train stage 1 in this process."""
 
