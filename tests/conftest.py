@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from dimtool.composer.shard import Layer, Matte, ShardHeader, write_shard
 
 settings.register_profile("dimtool", deadline=None)  # the machine may be busy: time decides nothing
 settings.load_profile("dimtool")
+
+# A shell starts what is in its background with Ctrl-C ignored, and so would be all that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
