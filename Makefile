@@ -2,6 +2,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SOURCES := $(wildcard *.py) $(shell find composer model manifests pages -name '*.py' -o -path '*/templates/*' -o -name '*.css')
 .PHONY: demo test lint check bench clean
 .DELETE_ON_ERROR:
 
@@ -26,7 +27,7 @@ bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedu
 	$(BIN)/python benchmarks/build.py
 
 # A strict editable install links each file, so that type checkers see the package; a new file needs it again.
-$(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(wildcard composer/*.py model/*.py manifests/*.py *.py)
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		--config-settings editable_mode=strict -e ".[dev]"

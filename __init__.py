@@ -10,7 +10,7 @@ from .version import __version__
 if TYPE_CHECKING:
     import torch
 
-    from .model.inference import Matter
+    from .model.inference.matter import Matter
 
 __all__ = ["__version__", "load"]
 
@@ -21,6 +21,6 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Matter:
     path: a model.safetensors, a checkpoint folder, or a run's folder. device: as PyTorch names them; by
     default a GPU where there is one. Raises CheckpointError.
     """
-    from .model.inference import load as load_matter  # noqa: PLC0415 -- importing dimtool must not import torch
+    from .model.inference.matter import load as load_matter  # noqa: PLC0415 -- importing dimtool must not import torch
 
     return load_matter(path, device)

@@ -41,18 +41,7 @@ def cli() -> None:
     """
 
 
-for _command in (
-    composing.make_demo_command,
-    composing.make_lists_command,
-    composing.build_dataset_command,
-    composing.verify_command,
-    composing.inspect_command,
-    composing.export_command,
-    modelling.train_command,
-    modelling.evaluate_command,
-    modelling.predict_command,
-    modelling.export_onnx_command,
-):
+for _command in (*composing.COMMANDS, *modelling.COMMANDS):
     cli.add_command(_command)
 
 

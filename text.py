@@ -48,3 +48,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing.
+
+    Of the system's errors only the reason: the messages that quote it name the file themselves.
+    """
+    reason = error.strerror if isinstance(error, OSError) else None
+    return ((reason or str(error)).splitlines() or [type(error).__name__])[0]
+
+
+def sides(shape: Sequence[int]) -> str:
+    """An image's shape, (h, w, ...), as people say it: `640 x 480`, width first."""
+    return f"{shape[1]} x {shape[0]}"

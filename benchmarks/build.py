@@ -37,11 +37,11 @@ from PIL import features
 
 from contest import SPAWN, Speed, clear, contest, speeds_of
 from contestants import FLOOR, LOOP, SCRIPT, TIMED, MismatchError, dimtool_build
-from dimtool.composer.build import build_dataset
-from dimtool.composer.engine import LocalProcesses, core_count
-from dimtool.composer.index import ShardRecord
-from dimtool.composer.manifest import Failure, ForegroundEntry, Manifest
-from dimtool.composer.work import pixel_count
+from dimtool.composer.building.build import build_dataset
+from dimtool.composer.building.work import pixel_count
+from dimtool.composer.engines.local import LocalProcesses, core_count
+from dimtool.composer.sources.manifest import ForegroundEntry, Manifest
+from dimtool.progress import Silent
 from dimtool.version import __version__
 from inputs import find_data, manifest_of, prepare
 
@@ -66,19 +66,6 @@ def memory_of_build(entry: ForegroundEntry, folder: Path) -> float:
     dimtool_build(entry, folder, len(entry.backgrounds))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-class Silent:
-    """A reporter for builds whose result is all that matters."""
-
-    def planned(self, composites: int, kept: int) -> None:
-        """Nothing to tell."""
-
-    def finished(self, outcome: ShardRecord | Failure) -> None:
-        """Nothing to tell."""
-
-    def note(self, text: str) -> None:
-        """Nothing to tell."""
 
 
 def build_seconds(manifest: Manifest, folder: Path, workers: int) -> float:

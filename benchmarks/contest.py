@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from contestants import NAMES, OURS, TIMED, contestants, verify
-from dimtool.composer.manifest import ForegroundEntry, Manifest
-from dimtool.composer.work import pixel_count
+from dimtool.composer.building.work import pixel_count
+from dimtool.composer.sources.manifest import ForegroundEntry, Manifest
 
 SPAWN = get_context("spawn")
 

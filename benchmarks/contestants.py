@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dimtool.composer.composition import composite, fit_background
-from dimtool.composer.images import UInt8Image, read_background
-from dimtool.composer.index import ShardRecord
-from dimtool.composer.manifest import ForegroundEntry
-from dimtool.composer.shard import Matte, Shard
-from dimtool.composer.tiles import encode, tile_corners, tile_shape, used_tiles
-from dimtool.composer.work import ShardJob, build_shard, read_matte
+from dimtool.arrays import UInt8Image
+from dimtool.composer.building.work import ShardJob, build_shard, read_matte
+from dimtool.composer.pixels.composition import composite, fit_background
+from dimtool.composer.shards.index import ShardRecord
+from dimtool.composer.shards.reader import Shard
+from dimtool.composer.shards.tiles import encode, tile_corners, tile_shape, used_tiles
+from dimtool.composer.shards.writer import Matte
+from dimtool.composer.sources.images import read_background
+from dimtool.composer.sources.manifest import ForegroundEntry
 
 OURS, LOOP, SCRIPT, FLOOR = "dimtool", "official loop", "fast script", "floor"
 NAMES = (OURS, FLOOR, SCRIPT, LOOP)

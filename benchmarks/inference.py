@@ -24,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dimtool.composer.images import UInt8Image, UInt8Mask
-from dimtool.model.inference import Matter, load, plan
-from dimtool.model.memory import bytes_needed, free_memory, pixels_that_fit
-from dimtool.model.network import DeepImageMatting, ModelConfig
-from dimtool.model.tiling import receptive_margin
+from dimtool.arrays import UInt8Image, UInt8Mask
+from dimtool.model.inference.matter import Matter, load, plan
+from dimtool.model.inference.memory import bytes_needed, free_memory, pixels_that_fit
+from dimtool.model.inference.tiling import receptive_margin
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.text import size, table
 
 NATURAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "natural"

@@ -34,14 +34,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from build import Silent, Target, in_new_process, machine
-from dimtool.composer.build import build_dataset
-from dimtool.composer.engine import LocalProcesses, core_count
+from build import Target, in_new_process, machine
+from dimtool.composer.building.build import build_dataset
+from dimtool.composer.engines.local import LocalProcesses, core_count
 from dimtool.composer.export import export_images
-from dimtool.composer.shard import Shard
-from dimtool.model import crops as our_module
-from dimtool.model.crops import Crop, CropBatches, CropConfig, Cut, Position, TrainingCrops, collate
-from dimtool.model.network import DeepImageMatting, ModelConfig
+from dimtool.composer.shards.reader import Shard
+from dimtool.model.crops import dataset as our_module
+from dimtool.model.crops.batches import CropBatches, Position, collate
+from dimtool.model.crops.dataset import TrainingCrops
+from dimtool.model.crops.reading import Crop, CropConfig, Cut
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.progress import Silent
 from inputs import find_data, manifest_of, prepare
 
 Json = dict[str, Any]
@@ -225,17 +228,7 @@ def make_inputs(data: Path, folder: Path, options: argparse.Namespace) -> None:
     manifest = manifest_of(prepare(data, folder, options.megapixels, options.foregrounds), options.per_fg)
     engine = LocalProcesses(workers=1)  # in a pool's process there can be no other pool
     build_dataset(manifest, folder / "shards", engine=engine, reporter=Silent())
-    export_images(folder / "shards", folder / "png", trimap_radius=10, engine=engine, reporter=Quiet())
-
-
-class Quiet:
-    """A reporter for exports whose result is all that matters."""
-
-    def planned(self, composites: int) -> None:
-        """Nothing to tell."""
-
-    def exported(self, done: object) -> None:
-        """Nothing to tell."""
+    export_images(folder / "shards", folder / "png", trimap_radius=10, engine=engine, reporter=Silent())
 
 
 def contest(folder: Path, colours: bool, options: argparse.Namespace) -> Json:

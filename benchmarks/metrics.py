@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from dimtool.model import metrics
+from dimtool import metrics
 
 UInt8Mask = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]

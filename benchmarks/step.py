@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dimtool.model.losses import alpha_loss, encoder_decoder_loss, unknown_region
-from dimtool.model.network import DeepImageMatting, ModelConfig, Prediction
-from dimtool.model.vgg16 import load_vgg16
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig, Prediction
+from dimtool.model.network.vgg16 import load_vgg16
+from dimtool.model.training.losses import alpha_loss, encoder_decoder_loss, unknown_region
 
 Batch = dict[str, Tensor]
 Times = dict[object, list[float]]

@@ -19,11 +19,11 @@ from statistics import median
 
 from contest import clear
 from contestants import dimtool_build
-from dimtool.composer.check_shard import check_shard
-from dimtool.composer.index import ShardRecord, record_of
-from dimtool.composer.manifest import ForegroundEntry
-from dimtool.composer.shard import Shard
-from dimtool.composer.subject import ShardTask
+from dimtool.composer.shards.index import ShardRecord, record_of
+from dimtool.composer.shards.reader import Shard
+from dimtool.composer.sources.manifest import ForegroundEntry
+from dimtool.composer.verification.check_shard import check_shard
+from dimtool.composer.verification.subject import ShardTask
 from inputs import find_data, manifest_of, prepare
 
 COMPOSITES, STORED, INSIDE, SOURCES, BUILD = (
@@ -40,7 +40,7 @@ def decode(path: Path, *stacks: str) -> None:
     with Shard(path) as shard:
         for name in stacks:
             for i in range(len(shard)):
-                shard.datasets[name][i]
+                shard.dataset(name)[i]
 
 
 def verify(folder: Path, record: ShardRecord, entry: ForegroundEntry | None) -> None:

@@ -7,19 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
-from .dataset import known_background
-from .engine import Engine
-from .files import file_sha256, part_of, write_text
-from .images import UInt8Image, UInt8Mask
-from .index import INDEX_NAME, read_index
-from .shard import Shard
-from .trimap import trimap_of
+from ..files import file_sha256, part_of, write_text
+from ..names import composite_name, stem
+from ..progress import Reporter
+from .engines.local import Engine
+from .pixels.trimap import trimap_of
+from .shards.dataset import known_background
+from .shards.index import INDEX_NAME, read_index
+from .shards.reader import Shard
 
 FOLDERS = ("merged", "bg", "trimaps", "fg", "alpha")
 ANNOTATION_NAME = "annotations.json"
@@ -57,18 +58,8 @@ class ExportSummary:
     kept: int
 
 
-class Reporter(Protocol):
-    """What an export tells while it runs."""
-
-    def planned(self, composites: int) -> None:
-        """So many composites are to be exported."""
-
-    def exported(self, done: Exported) -> None:
-        """A shard is done."""
-
-
 def export_images(
-    folder: Path, out: Path, *, trimap_radius: int, engine: Engine, reporter: Reporter
+    folder: Path, out: Path, *, trimap_radius: int, engine: Engine, reporter: Reporter[Exported]
 ) -> ExportSummary:
     """Write a folder of shards as PNG: merged/, bg/, trimaps/ by composite, fg/ and alpha/ by foreground.
 
@@ -89,9 +80,9 @@ def export_images(
         reporter.planned(index.composites)
         with closing(engine.run(export_shard, jobs)) as done:
             for each in done:
-                reporter.exported(each)
+                reporter.finished(each)
                 results.append(each)
-        _annotate(out, [(Path(record.foreground).stem, record.composites) for record in index.shards])
+        _annotate(out, [(record.foreground, record.composites) for record in index.shards])
     return ExportSummary(
         out=out,
         composites=index.composites,
@@ -138,13 +129,13 @@ def _claim(out: Path, mark: str) -> None:
 def export_shard(job: ExportJob) -> Exported:
     """Write the pictures of one shard that are not there yet. Raises ShardError."""
     with Shard(job.shard) as shard:
-        stem = Path(shard.header.foreground).stem
+        foreground_name = shard.header.foreground
         alpha, foreground = shard.alpha(), shard.foreground()
         trimap = trimap_of(alpha, shard.distance(), job.trimap_radius, job.trimap_radius)
-        written = _write(foreground, job.out / "fg" / f"{stem}.png")
-        written += _write(alpha, job.out / "alpha" / f"{stem}.png")
+        written = _write(foreground, job.out / "fg" / f"{stem(foreground_name)}.png")
+        written += _write(alpha, job.out / "alpha" / f"{stem(foreground_name)}.png")
         for i in range(len(shard)):
-            paths = [job.out / name / f"{stem}_{i}.png" for name in FOLDERS[:3]]
+            paths = [job.out / name / f"{composite_name(foreground_name, i)}.png" for name in FOLDERS[:3]]
             if all(path.exists() for path in paths):
                 continue
             layer = shard.composite(i)
@@ -166,13 +157,13 @@ def _write(pixels: UInt8Image | UInt8Mask, path: Path) -> int:
 def _annotate(out: Path, shards: Sequence[tuple[str, int]]) -> None:
     rows = [
         {
-            "alpha": f"alpha/{stem}.png",
-            "merged": f"merged/{stem}_{i}.png",
-            "fg": f"fg/{stem}.png",
-            "bg": f"bg/{stem}_{i}.png",
-            "trimap": f"trimaps/{stem}_{i}.png",
+            "alpha": f"alpha/{stem(name)}.png",
+            "merged": f"merged/{composite_name(name, i)}.png",
+            "fg": f"fg/{stem(name)}.png",
+            "bg": f"bg/{composite_name(name, i)}.png",
+            "trimap": f"trimaps/{composite_name(name, i)}.png",
         }
-        for stem, composites in shards
+        for name, composites in shards
         for i in range(composites)
     ]
     write_text(out / ANNOTATION_NAME, json.dumps(rows, indent=1) + "\n")

@@ -20,9 +20,10 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from dimtool.composer.images import Source
-from dimtool.composer.index import Index, record_of, write_index
-from dimtool.composer.shard import Layer, Matte, ShardHeader, write_shard
+from dimtool.composer.shards.index import Index, record_of, write_index
+from dimtool.composer.shards.layout import ShardHeader
+from dimtool.composer.shards.writer import Layer, Matte, write_shard
+from dimtool.composer.sources.images import Source
 
 # ---- all tests --------------------------------------------------------------------------------------------
 

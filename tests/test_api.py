@@ -12,9 +12,9 @@ import torch
 
 import dimtool
 from dimtool.errors import DimtoolError
-from dimtool.model.checkpoint import save_model
-from dimtool.model.inference import Matter
-from dimtool.model.network import DeepImageMatting, ModelConfig
+from dimtool.model.inference.matter import Matter
+from dimtool.model.network.checkpoint import save_model
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import WrongUseError
-from ..files import publish
+from ...files import publish
 from .drawing import Floats, Rng, UInt8, extend_colours, photograph, to_uint8
 from .glass import glass
 from .hair import hair

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from dimtool.composer.index import read_index
+from dimtool.composer.shards.index import read_index
 
 UInt8 = NDArray[np.uint8]
 RADIUS = 4

@@ -20,12 +20,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dimtool.composer.build import build_dataset
-from dimtool.composer.engine import LocalProcesses
-from dimtool.composer.images import Source
-from dimtool.composer.index import Index, record_of, write_index
-from dimtool.composer.manifest import Lists, read_manifest
-from dimtool.composer.shard import Layer, Matte, ShardHeader, write_shard
+from dimtool.composer.building.build import build_dataset
+from dimtool.composer.engines.local import LocalProcesses
+from dimtool.composer.shards.index import Index, record_of, write_index
+from dimtool.composer.shards.layout import ShardHeader
+from dimtool.composer.shards.writer import Layer, Matte, write_shard
+from dimtool.composer.sources.images import Source
+from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.progress import Silent
 
 Pixels = NDArray[np.uint8]
 
@@ -90,14 +92,6 @@ def _picture(height: int, width: int, rng: np.random.Generator) -> Pixels:
 # ---- building ---------------------------------------------------------------------------------------------
 
 
-class _Silent:
-    def planned(self, composites: int, kept: int) -> None: ...
-
-    def finished(self, outcome: object) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
 def _build(root: Path, split: str, mattes: list[tuple[str, int, int]], seed: int) -> Path:
     """Draw (kind, height, width) foregrounds; build them over PER_FG backgrounds each into root/`split`."""
     rng = np.random.default_rng(seed)
@@ -114,7 +108,7 @@ def _build(root: Path, split: str, mattes: list[tuple[str, int, int]], seed: int
     (root / f"{split}_fg.txt").write_text("\n".join(names))
     (root / f"{split}_bg.txt").write_text("\n".join(backgrounds))
     manifest = read_manifest(Lists(fg_list=root / f"{split}_fg.txt", per_fg=PER_FG))
-    summary = build_dataset(manifest, root / split, engine=LocalProcesses(workers=1), reporter=_Silent())
+    summary = build_dataset(manifest, root / split, engine=LocalProcesses(workers=1), reporter=Silent())
     assert summary.composites == PER_FG * len(mattes)
     return root / split
 

@@ -17,12 +17,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dimtool.composer.check_shard import ShardReport, check_shard
-from dimtool.composer.findings import Finding
-from dimtool.composer.index import ShardRecord, read_index
-from dimtool.composer.manifest import Lists, read_manifest
-from dimtool.composer.subject import ShardTask
-from dimtool.composer.tiles import encode
+from dimtool.composer.shards.index import ShardRecord, read_index
+from dimtool.composer.shards.tiles import encode
+from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.verification.check_shard import ShardReport, check_shard
+from dimtool.composer.verification.findings import Finding
+from dimtool.composer.verification.subject import ShardTask
 
 NAME = "0000-f0.h5"
 STACKS = ("composite", "background")

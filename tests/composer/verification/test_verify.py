@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dimtool.composer import repair, verify
-from dimtool.composer.findings import CHECKS
-from dimtool.composer.index import read_index, record_of
-from dimtool.composer.work import DiskFullError
+from dimtool.composer.building.work import DiskFullError
+from dimtool.composer.shards.index import read_index, record_of
+from dimtool.composer.verification import repair, verify
+from dimtool.composer.verification.findings import CHECKS
 
 # ---- the untouched set -------------------------------------------------------------------------------------
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import h5py
 
-from dimtool.composer.check_shard import check_shard
-from dimtool.composer.engine import LocalProcesses
-from dimtool.composer.subject import ShardTask
-from dimtool.composer.verify import Scope, verify_composites
+from dimtool.composer.engines.local import LocalProcesses
+from dimtool.composer.verification.check_shard import check_shard
+from dimtool.composer.verification.subject import ShardTask
+from dimtool.composer.verification.verify import Scope, verify_composites
+from dimtool.progress import Silent
 
 NAME = "0000-f0.h5"
 STACKS = ("composite", "background")
@@ -98,14 +99,6 @@ def remove(bench: Any, path: Path, name: str, rng: random.Random) -> int:
     return offset[0]
 
 
-class _Nobody:
-    def planned(self, composites: int) -> None:
-        pass
-
-    def checked(self, report: object) -> None:
-        pass
-
-
 def test_50_zeroed_swapped_or_removed_chunks(
     pristine: tuple[Path, Path], tmp_path: Path, record_property: Callable[..., None], bench: Any
 ) -> None:
@@ -118,7 +111,7 @@ def test_50_zeroed_swapped_or_removed_chunks(
         spoil = (zero, swap, remove)[number % 3]
         layer = spoil(bench, folder / bad, name, rng)
         findings = verify_composites(
-            [folder], Scope(), engine=LocalProcesses(workers=1), reporter=_Nobody()
+            [folder], Scope(), engine=LocalProcesses(workers=1), reporter=Silent()
         ).findings
         assert {finding.shard for finding in findings} == {bad}
         inside = {finding.check for finding in findings} - {"files"}

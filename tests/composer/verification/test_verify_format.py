@@ -11,9 +11,9 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from dimtool.composer import check_shard as checks
-from dimtool.composer.check_shard import check_shard
-from dimtool.composer.subject import ShardTask
+from dimtool.composer.verification import check_shard as checks
+from dimtool.composer.verification.check_shard import check_shard
+from dimtool.composer.verification.subject import ShardTask
 
 NAME = "0000-f0.h5"
 STACKS = ("composite", "background")

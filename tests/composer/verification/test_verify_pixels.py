@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dimtool.composer import check_sources
-from dimtool.composer.images import Source
-from dimtool.composer.tiles import encode, stream_header
+from dimtool.composer.shards.tiles import encode, stream_header
+from dimtool.composer.sources.images import Source
+from dimtool.composer.verification import originals
 
 NAME = "0000-f0.h5"
 STACKS = ("composite", "background")
@@ -225,14 +225,14 @@ def test_a_decoder_of_another_version(
     folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, i: int | None, bench: Any
 ) -> None:
     """The file is the same and decodes to other pixels: that is neither its fault nor the composite's."""
-    read = getattr(check_sources, f"read_{name}")
+    read = getattr(originals, f"read_{name}")
 
     def off_by_one(path: Path) -> Source:
         source = read(path)
         wrong = source.pixels ^ 1 if path.name != "b0.jpg" else source.pixels
         return Source(path, wrong, source.file_sha256)
 
-    monkeypatch.setattr(check_sources, f"read_{name}", off_by_one)
+    monkeypatch.setattr(originals, f"read_{name}", off_by_one)
     finding = bench.only(bench.check(folder, root), "decoder")
     assert finding.composite == i
     assert "the same file" in finding.what

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from dimtool.model.checkpoint import save_model
-from dimtool.model.crops import TrainingCrops
-from dimtool.model.network import DeepImageMatting, ModelConfig
-from dimtool.model.run import TrainConfig
+from dimtool.model.crops.dataset import TrainingCrops
+from dimtool.model.network.checkpoint import save_model
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.training.config import TrainConfig
 
 TINY = ModelConfig(bottleneck="slim", width=0.0625)
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 
 from dimtool.cli import run
-from dimtool.model.checkpoint import load_model, save_model
-from dimtool.model.loop import StageLoop
-from dimtool.model.network import DeepImageMatting, ModelConfig
+from dimtool.model.network.checkpoint import load_model, save_model
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.training.loop import StageLoop
 
 _OPTIONS = "--width 0.0625 --bottleneck slim --crop-size 64 --crop-cuts 64 --workers 0 --log-every 1"
 TINY = [*_OPTIONS.split(), "--steps", "1", "--val-count", "1"]

@@ -18,13 +18,13 @@ from scipy import ndimage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from dimtool.composer.dataset import CompositeDataset
-from dimtool.model import loop
-from dimtool.model.checkpoint import load_model
-from dimtool.model.loop import Silent
-from dimtool.model.network import DeepImageMatting, ModelConfig
-from dimtool.model.run import TrainConfig
-from dimtool.model.training import Result, train
+from dimtool.composer.shards.dataset import CompositeDataset
+from dimtool.model.network.checkpoint import load_model
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.training import loop
+from dimtool.model.training.config import TrainConfig
+from dimtool.model.training.reporting import Silent
+from dimtool.model.training.stages import Result, train
 
 TINY = ModelConfig(bottleneck="slim", width=0.0625)  # the fixtures' network
 

@@ -11,13 +11,13 @@ import hdf5plugin  # noqa: F401  h5py needs its filters
 import numpy as np
 import pytest
 
-from dimtool.composer.build import build_dataset
+from dimtool.composer.building.build import build_dataset
 from dimtool.composer.demo import make_demo
-from dimtool.composer.engine import LocalProcesses
-from dimtool.composer.manifest import Lists, read_manifest
-from dimtool.model.loop import Silent
-from dimtool.model.run import TrainConfig
-from dimtool.model.training import train
+from dimtool.composer.engines.local import LocalProcesses
+from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.model.training.config import TrainConfig
+from dimtool.model.training.reporting import Silent
+from dimtool.model.training.stages import train
 
 # Steps and learning rate of each stage. A tenth of the steps would do to beat a random guess; these leave a
 # margin that seeds do not use up: 0.60 to 0.78 of the better trivial answer, over two runs of three seeds.
@@ -29,14 +29,6 @@ RADIUS = 5  # of the trimaps that are validated on
 class Sets(NamedTuple):
     train: Path
     unseen: Path
-
-
-class QuietBuild:
-    """A reporter for builds whose result is all that matters."""
-
-    def planned(self, *_: int) -> None: ...
-    def finished(self, *_: object) -> None: ...
-    def note(self, *_: object) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +48,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Sets:
         )
         manifest = read_manifest(Lists(fg_list=images / "train_fg.txt", per_fg=each))
         folder = root / name / "shards"
-        build_dataset(manifest, folder, engine=LocalProcesses(workers=1), reporter=QuietBuild())
+        build_dataset(manifest, folder, engine=LocalProcesses(workers=1), reporter=Silent())
     return Sets(root / "train" / "shards", root / "unseen" / "shards")
 
 

@@ -14,13 +14,13 @@ import torch
 from accelerate.state import PartialState
 from torch import Tensor
 
-from dimtool.composer.dataset import CompositeDataset
-from dimtool.model import loop
-from dimtool.model.checkpoint import load_model
-from dimtool.model.loop import NotFiniteError, Silent
-from dimtool.model.losses import Losses
-from dimtool.model.run import TrainConfig
-from dimtool.model.training import train
+from dimtool.composer.shards.dataset import CompositeDataset
+from dimtool.model.network.checkpoint import load_model
+from dimtool.model.training import loop
+from dimtool.model.training.config import TrainConfig
+from dimtool.model.training.losses import Losses
+from dimtool.model.training.reporting import NotFiniteError, Silent
+from dimtool.model.training.stages import train
 
 # ---- numbers that are none ---------------------------------------------------------------------------------
 

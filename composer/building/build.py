@@ -1,0 +1,122 @@
+"""build_dataset(): plan, run, resume, index. What is there and right is kept, what is missing is built."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...files import write_text
+from ...progress import Reporter
+from ..engines.local import Engine
+from ..shards.index import Index, ShardRecord, by_index, write_index
+from ..shards.layout import current_versions
+from ..sources.manifest import Failure, Manifest
+from .plan import indexed, make_plan
+from .scratch import sole_builder, write_lists
+from .work import ShardJob, build_shard
+
+FAILURES_NAME = "failures.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a build did. composites, bytes: in the folder now. built: composites of this run."""
+
+    folder: Path
+    split: str
+    asked: int
+    foregrounds: int
+    composites: int
+    bytes: int
+    built: int
+    seconds: float
+    failures: tuple[Failure, ...]
+
+
+def build_dataset(
+    manifest: Manifest,
+    folder: Path,
+    *,
+    engine: Engine,
+    reporter: Reporter[ShardRecord | Failure],
+    keep_going: bool = True,
+) -> Summary:
+    """Build every shard of `manifest` that `folder` lacks, then write index.json.
+
+    Shards that stand there from before are kept if they are what the manifest asks for, sources included.
+    With `keep_going` a foreground that cannot be built is reported and left out; without, the first one
+    stops the build. Raises BuildError where another build works in the folder or what is there is of other
+    input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
+    """
+    started = time.monotonic()
+    built: list[ShardRecord] = []
+    failures: list[Failure] = []
+    with sole_builder(folder) as journal:
+        known = indexed(folder) | journal.records()
+        plan = make_plan(manifest, folder, engine=engine, known=known)
+        write_lists(folder, manifest.lists)
+        for note in plan.notes:
+            reporter.note(note)
+        reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
+        with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
+            for outcome in outcomes:
+                reporter.finished(outcome)
+                if isinstance(outcome, ShardRecord):
+                    journal.add(outcome)
+                    built.append(outcome)
+                else:
+                    failures.append(outcome)
+                    if not keep_going:
+                        break
+        index = _finish(manifest, folder, [*plan.kept, *built], failures)
+        journal.discard()
+    return Summary(
+        folder=folder,
+        split=manifest.split,
+        asked=manifest.asked,
+        foregrounds=len(index.shards),
+        composites=index.composites,
+        bytes=index.bytes,
+        built=sum(record.composites for record in built),
+        seconds=time.monotonic() - started,
+        failures=tuple(sorted(failures, key=lambda failure: failure.index)),
+    )
+
+
+def _outcomes(
+    manifest: Manifest, engine: Engine, jobs: Sequence[ShardJob]
+) -> Generator[ShardRecord | Failure, None, None]:
+    """What the lists alone show to fail, before hours of work; then the work."""
+    yield from manifest.failures
+    with closing(engine.run(build_shard, jobs)) as results:
+        yield from results
+
+
+def _finish(
+    manifest: Manifest, folder: Path, records: Sequence[ShardRecord], failures: Sequence[Failure]
+) -> Index:
+    """Write failures.jsonl (or remove it) and, last of all, index.json."""
+    path = folder / FAILURES_NAME
+    if failures:
+        ordered = sorted(failures, key=lambda failure: failure.index)
+        write_text(path, "".join(_failure_line(each) for each in ordered))
+    else:
+        path.unlink(missing_ok=True)
+    index = Index(
+        split=manifest.split,
+        per_fg=manifest.per_fg,
+        asked=manifest.asked,
+        versions=current_versions(),
+        shards=by_index(records),
+    )
+    write_index(folder, index)
+    return index
+
+
+def _failure_line(failure: Failure) -> str:
+    values = {"index": failure.index, "foreground": failure.foreground, "errors": failure.errors}
+    return json.dumps(values, ensure_ascii=False) + "\n"

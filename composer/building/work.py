@@ -1,0 +1,211 @@
+"""The work on one foreground, as functions that any engine can carry to any process."""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...arrays import UInt8Image
+from ...errors import DimtoolError
+from ...files import file_sha256, publish
+from ..pixels.composition import composite, fit_background
+from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
+from ..shards.index import ShardRecord, record_of
+from ..shards.layout import BACKGROUND_RADIUS, ShardError, ShardHeader
+from ..shards.reader import Shard
+from ..shards.writer import Layer, Matte, write_shard
+from ..sources.images import Source, SourceError, image_size, read_alpha, read_background, read_foreground
+from ..sources.manifest import Failure, ForegroundEntry
+
+
+class DiskFullError(DimtoolError):
+    """No space is left for a shard: no other one will fit either."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardJob:
+    """Build `entry` into `folder`; unfinished files live in `scratch`, on the same file system.
+
+    sha256: what the file must be, in hexadecimal, where it is to be what it was before.
+    """
+
+    entry: ForegroundEntry
+    split: str
+    folder: Path
+    scratch: Path
+    sha256: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The shard's final name."""
+        return self.folder / self.entry.shard_name
+
+    @property
+    def header(self) -> ShardHeader:
+        """What the shard will say that it is."""
+        return ShardHeader(
+            split=self.split,
+            index=self.entry.index,
+            foreground=self.entry.name,
+            backgrounds=self.entry.background_names,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What stands under a job's final name: `record` if it is the right shard, else what is the matter.
+
+    clash: it is whole, but of other input. broken: it cannot be read.
+    """
+
+    job: ShardJob
+    record: ShardRecord | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    clash: str = ""
+    broken: str = ""
+
+
+def build_shard(job: ShardJob) -> ShardRecord | Failure:
+    """Decode, compose, write and publish one shard.
+
+    A source that cannot be used gives a Failure with a line for each such file of this foreground. Raises
+    DiskFullError; whatever happens, nothing incomplete appears under the final name.
+    """
+    part = job.scratch / f"{uuid.uuid4().hex}.part"
+    try:
+        matte = read_matte(job.entry)
+        write_shard(part, job.header, matte, _layers(job.entry, matte))
+        _refuse_another(part, job)
+        publish(part, job.path)
+    except SourceError as error:
+        errors = (str(error), *_background_errors(job.entry))
+        return Failure(index=job.entry.index, foreground=job.entry.name, errors=tuple(dict.fromkeys(errors)))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space is left in {job.folder} for {job.path.name}: make room and run the same command "
+                "again; the shards that are finished are kept"
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+    return record_of(job.path)
+
+
+def _refuse_another(part: Path, job: ShardJob) -> None:
+    if job.sha256 and file_sha256(part) != job.sha256:
+        raise SourceError(
+            f"{job.path} cannot be built as it was: a source or a decoder has changed since; "
+            "remove it and run `dimtool build-dataset` to have it from what is there now"
+        )
+
+
+def pixel_count(entry: ForegroundEntry) -> int:
+    """Pixels of the alpha, from its header; 0 where that cannot be read (the job itself will say why)."""
+    try:
+        height, width = image_size(entry.alpha)
+    except SourceError:
+        return 0
+    return height * width
+
+
+def read_matte(entry: ForegroundEntry) -> Matte:
+    """Decode foreground and alpha, and compute what all composites share. Raises SourceError."""
+    foreground, alpha = read_foreground(entry.foreground), read_alpha(entry.alpha)
+    height, width = alpha.pixels.shape
+    if foreground.pixels.shape[:2] != (height, width):
+        rows, columns = foreground.pixels.shape[:2]
+        raise SourceError(
+            f"{entry.foreground} is {columns} x {rows} and {entry.alpha} {width} x {height}: "
+            "a foreground and its alpha must be of one size"
+        )
+    if alpha.pixels.min() == alpha.pixels.max():
+        raise SourceError(
+            f"{entry.alpha} is {alpha.pixels.min()} everywhere, so it separates nothing: "
+            "bring the right matte, or take it off the list"
+        )
+    region = transition_region(alpha.pixels)
+    distance = transition_distance(region)
+    return Matte(
+        foreground=foreground,
+        alpha=alpha,
+        distance=distance,
+        centers=sample_centers(region, entry.index),
+        band=background_band(alpha.pixels, distance, BACKGROUND_RADIUS),
+    )
+
+
+def _layers(entry: ForegroundEntry, matte: Matte) -> Iterator[Layer]:
+    foreground, alpha = matte.foreground.pixels, matte.alpha.pixels
+    for path in entry.backgrounds:
+        source = read_background(path)
+        background = fit_source(source, *alpha.shape)
+        yield Layer(composite(foreground, alpha, background), background, source)
+
+
+def fit_source(source: Source, height: int, width: int) -> UInt8Image:
+    """`fit_background` of a decoded file, (height, width, 3); a SourceError names the file."""
+    try:
+        return fit_background(source.pixels, height, width)
+    except SourceError as error:
+        raise SourceError(f"{source.path}: {error}") from error
+
+
+def _background_errors(entry: ForegroundEntry) -> Iterator[str]:
+    """Once one file is bad, name the others of this foreground too: one run should tell them all."""
+    for path in entry.backgrounds:
+        try:
+            read_background(path)
+        except SourceError as error:
+            yield str(error)
+
+
+def examine_shard(task: tuple[ShardJob, ShardRecord | None]) -> Found:
+    """Whether what stands under the job's final name is what the job would build.
+
+    The header must be the job's, and every source file must have the bytes that the shard was built from.
+    The task: the job, and a record of the shard from before; without one the file is hashed.
+    """
+    job, known = task
+    try:
+        with Shard(job.path) as shard:
+            if shard.header != job.header:
+                return Found(job=job, clash=difference(shard.header, job.header))
+            changed = _changed_source(shard, job.entry)
+            versions = shard.versions
+        if changed:
+            return Found(job=job, clash=f"{changed} has changed since")
+        record = trusted(known, job.path)
+    except ShardError as error:
+        return Found(job=job, broken=str(error))
+    return Found(job=job, record=record, versions=versions)
+
+
+def trusted(known: ShardRecord | None, path: Path) -> ShardRecord:
+    """A record from before if it can be of the shard at `path`, else a new one. Raises ShardError."""
+    return known if known and known.bytes == path.stat().st_size else record_of(path)
+
+
+def difference(there: ShardHeader, asked: ShardHeader) -> str:
+    """In what a shard is not the one that is asked for."""
+    for name in ("split", "index", "foreground", "background_radius"):
+        if getattr(there, name) != getattr(asked, name):
+            return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
+    if len(there.backgrounds) != len(asked.backgrounds):
+        return f"it has {len(there.backgrounds)} backgrounds, now {len(asked.backgrounds)} are asked for"
+    pairs = zip(there.backgrounds, asked.backgrounds, strict=True)
+    i = next(i for i, names in enumerate(pairs) if names[0] != names[1])
+    return f"its background {i} is {there.backgrounds[i]}, now {asked.backgrounds[i]}"
+
+
+def _changed_source(shard: Shard, entry: ForegroundEntry) -> Path | None:
+    """The first source file whose bytes are not those that the shard was built from."""
+    digests = shard.source_digests
+    built_from = [digests["foreground"][0], digests["alpha"][0], *digests["background"][:, 0]]
+    for path, digest in zip((entry.foreground, entry.alpha, *entry.backgrounds), built_from, strict=True):
+        if file_sha256(path) != digest.tobytes().hex():
+            return path
+    return None

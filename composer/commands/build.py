@@ -1,0 +1,143 @@
+"""build-dataset, and what comes before it: make-lists, make-demo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...options import FILE, FOLDER, Share, as_json, print_result
+
+if TYPE_CHECKING:
+    from ..sources.manifest import Manifest
+
+
+@click.command("build-dataset")
+@click.option("--fg-list", type=FILE, required=True, help="Foreground names, one a line.")
+@click.option("--fg-dir", type=FOLDER, help="Foreground images.  [default: fg beside the list]")
+@click.option("--alpha-dir", type=FOLDER, help="Mattes of the same names.  [default: alpha beside the list]")
+@click.option("--bg-list", type=FILE, help="Background names.  [default: the list's name with bg for fg]")
+@click.option("--bg-dir", type=FOLDER, help="Background images.  [default: bg beside the list]")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="[default: in the list's name]")
+@click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
+@click.option("--out", type=FOLDER, help="Where the shards go.  [default: shards/SPLIT]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
+@click.option(
+    "--keep-going/--fail-fast", default=True, show_default=True, help="Build the rest when one fails."
+)
+@click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")
+@as_json
+def build_dataset_command(
+    *, out: Path | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
+) -> int:
+    """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
+
+    Nothing is built twice: after an interruption, or when sources that were missing are there, the same
+    command goes on with what is left.
+
+    \b
+    Example:
+      dimtool build-dataset --fg-list train_fg.txt
+    where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
+    """
+    from ..building.build import build_dataset
+    from ..engines.local import LocalProcesses, core_count
+    from ..sources.manifest import Lists, read_manifest
+    from .progress import BuildBar
+    from .summary import summary_text
+
+    manifest = read_manifest(Lists(**lists))
+    folder = out or Path("shards") / manifest.split
+    engine = LocalProcesses(workers=jobs or core_count())
+    if dry_run:
+        return _dry_run(manifest, folder, engine.workers, as_json)
+    with BuildBar(folder) as reporter:
+        reporter.notes(manifest.notes)
+        summary = build_dataset(manifest, folder, engine=engine, reporter=reporter, keep_going=keep_going)
+    print_result(as_json, asdict(summary), summary_text(summary))
+    return 1 if summary.failures else 0
+
+
+def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
+    from ..building.estimate import estimate_build
+    from .summary import estimate_text, list_problems
+
+    click.echo(list_problems(manifest.notes, manifest.failures), nl=False, err=True)
+    estimate = estimate_build(manifest, jobs)
+    values = {**asdict(estimate), "failures": manifest.failures}
+    print_result(as_json, values, estimate_text(manifest, estimate, folder))
+    return 1 if manifest.failures else 0
+
+
+@click.command("make-lists")
+@click.option("--fg-dir", type=FOLDER, default="fg", show_default=True, help="Foreground images.")
+@click.option(
+    "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
+)
+@click.option("--bg-dir", type=FOLDER, default="bg", show_default=True, help="Background images.")
+@click.option("--out", type=FOLDER, default=".", show_default=True, help="Where the lists go.")
+@click.option(
+    "--per-fg", type=click.IntRange(min=1), default=100, show_default=True, help="Training backgrounds each."
+)
+@click.option(
+    "--val",
+    "validation",
+    type=Share(),
+    default="0%",
+    show_default=True,
+    help="Share of the foregrounds held out.",
+)
+@click.option(
+    "--val-per-fg",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Validation backgrounds each.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lists.")
+@as_json
+def make_lists_command(*, val_per_fg: int, as_json: bool, **options: Any) -> None:
+    """Write the list files for folders of your own, with a validation split by foreground.
+
+    Backgrounds are drawn without repetition; a foreground is in one split only. Foregrounds without a matte
+    are left out, and named.
+
+    \b
+    Example:
+      dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
+      dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
+    """
+    from ..sources.make_lists import ListsPlan, make_lists
+    from .summary import lists_text
+
+    made = make_lists(ListsPlan(validation_per_fg=val_per_fg, **options))
+    print_result(as_json, asdict(made), lists_text(made))
+
+
+@click.command("make-demo")
+@click.argument("folder", type=FOLDER)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same images.")
+@click.option(
+    "--size", type=click.IntRange(64, 4096), default=640, show_default=True, help="Pixels a side, about."
+)
+@as_json
+def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> None:
+    """Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
+
+    Hair, lace, smoke, glass, motion blur and foliage, over photographic-looking backgrounds smaller and
+    larger than they are. It lies in FOLDER as a real one would: fg/, alpha/, bg/ and four lists.
+
+    \b
+    Example:
+      dimtool make-demo demo
+    """
+    from ...progress import CountingBar
+    from ..demo import make_demo
+
+    with CountingBar("pictures") as bar:
+        demo = make_demo(folder, seed=seed, size=size, progress=bar.of_total)
+    print_result(as_json, asdict(demo), str(demo))

@@ -1,0 +1,77 @@
+"""inspect and export-images: shards as people and other programs see them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...options import EXISTING, EXISTING_FOLDER, FILE, FOLDER, NUMBER, as_json, print_result
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("export-images")
+@click.argument("shards", type=EXISTING_FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@as_json
+def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> None:
+    """Write a folder of shards as the PNG folders that other trainers read.
+
+    merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
+    annotations.json for mmagic's AdobeComp1kDataset. An export that was interrupted goes on.
+
+    \b
+    Example:
+      dimtool export-images shards/test composition-1k/test
+    """
+    from ..engines.local import LocalProcesses, core_count
+    from ..export import export_images
+    from .progress import ExportBar
+    from .summary import export_text
+
+    engine = LocalProcesses(workers=jobs or core_count())
+    with ExportBar() as bar:
+        summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
+    print_result(as_json, asdict(summary), export_text(summary))
+
+
+@click.command("inspect")
+@click.argument("path", type=EXISTING, metavar="SHARD|DIR")
+@click.option("--image", "number", type=NUMBER, metavar="I", help="Write composite I, from 0, as a picture.")
+@click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")
+@click.option("--sheet", type=FILE, help="Write a contact sheet of a folder of shards.")
+@as_json
+def inspect_command(
+    *, path: Path, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    """Show what is in a shard or in a folder of shards, or write pictures of it.
+
+    \b
+    Examples:
+      dimtool inspect shards/train
+      dimtool inspect shards/train/0003-cat.h5 --image 7 --out cat_7.png
+      dimtool inspect shards/train --sheet sheet.png
+    """
+    from ..inspection import describe, gallery
+
+    if out and number is None:
+        raise click.UsageError("--out says where --image goes: give both")
+    if sheet and number is not None:
+        raise click.UsageError("--image and --sheet are two pictures: ask for one at a time")
+    if number is not None:
+        written = gallery.write_composite(path, number, out)
+        print_result(as_json, {"picture": written}, f"wrote {written}")
+    elif sheet:
+        gallery.write_contact_sheet(path, sheet)
+        print_result(as_json, {"picture": sheet}, f"wrote {sheet}")
+    else:
+        description = describe.describe(path)
+        print_result(as_json, description, describe.as_text(description))

@@ -1,0 +1,97 @@
+"""What a build, a dry run or a demo says at its end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...manifests.presets import explain_count
+from ...text import count, duration, size, table
+from ..building.build import FAILURES_NAME, Summary
+from ..building.estimate import Estimate
+from ..export import ExportSummary
+from ..sources.make_lists import ListsMade
+from ..sources.manifest import Failure, Manifest
+from ..verification.findings import CHECKS
+from ..verification.repair import Repair
+from ..verification.verify import Verification
+
+_SHOWN = 10  # failures listed at the end; all of them are in the file
+
+
+def summary_text(summary: Summary) -> str:
+    """What is in the folder, what this run added, what it means beside the published set, what failed."""
+    speed = f" ({summary.built / summary.seconds:.1f} a second)" if summary.built else ""
+    lines = [
+        f"{summary.folder}: {count(summary.foregrounds, 'shard')}, {count(summary.composites, 'composite')}, "
+        f"{size(summary.bytes)}; {summary.built:,} built in {duration(summary.seconds)}{speed}.",
+        explain_count(summary.split, summary.foregrounds, summary.composites),
+    ]
+    if summary.failures:
+        lines += [
+            f"{count(len(summary.failures), 'foreground')} could not be built, "
+            f"all in {summary.folder / FAILURES_NAME}; mend them and run the same command again:",
+            list_problems((), summary.failures[:_SHOWN]).rstrip("\n"),
+        ]
+    return "\n".join(filter(None, lines))
+
+
+def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
+    """How many, how large, how long, and whether the disk has room."""
+    free = shutil.disk_usage(_existing(folder)).free
+    lines = [
+        f"{folder}: {count(manifest.listed, 'foreground')} x {count(manifest.per_fg, 'background')}, "
+        f"{count(estimate.composites, 'composite')} of {estimate.pixels / 1e9:.2f} gigapixels in all.",
+        explain_count(manifest.split, manifest.listed - len(manifest.failures), estimate.composites),
+        f"About {size(estimate.bytes)} ({size(free)} free) and {duration(estimate.seconds)} with "
+        f"{count(estimate.jobs, 'job')}, measured on a few composites.",
+    ]
+    if estimate.bytes > free:
+        lines.append(f"That does not fit: {size(estimate.bytes - free)} are lacking.")
+    return "\n".join(filter(None, lines))
+
+
+def verification_text(verification: Verification) -> str:
+    """The findings, then a table of the checks: how many things each tried, how many were wrong."""
+    tally = verification.tally
+    found = [str(finding) for finding in verification.findings]
+    rows = [[check, tally.tried[check], tally.failed(check)] for check in CHECKS if tally.tried[check]]
+    verdict = f"{count(len(found), 'finding')}" if found else "no finding: all is as it should be"
+    looked = f"{count(tally.tried['pixels'], 'composite')} in {duration(verification.seconds)}"
+    return "\n".join(
+        [*found, *([""] if found else []), table(["check", "tried", "wrong"], rows), f"{looked}: {verdict}"]
+    )
+
+
+def repair_text(repair: Repair) -> str:
+    """What was built anew, and what is still wrong."""
+    lines = [f"built anew: {path}" for path in repair.rebuilt] + [str(finding) for finding in repair.findings]
+    verdict = f"{count(len(repair.findings), 'finding')} left" if repair.findings else "no finding left"
+    return "\n".join([*lines, f"{count(len(repair.rebuilt), 'shard')} built anew and verified: {verdict}"])
+
+
+def export_text(summary: ExportSummary) -> str:
+    """What was written, and what was there."""
+    return (
+        f"{summary.out}: {count(summary.composites, 'composite')}, {count(summary.written, 'picture')} "
+        f"written, {summary.kept:,} there from before"
+    )
+
+
+def lists_text(made: ListsMade) -> str:
+    """The lists with their lengths, and what was left out."""
+    lines = [f"left out: {reason}" for reason in made.left_out]
+    lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
+    return "\n".join(lines)
+
+
+def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:
+    """A line for each note and each error."""
+    lines = [f"note: {note}" for note in notes]
+    lines += [f"error: {error}" for failure in failures for error in failure.errors]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())

@@ -1,0 +1,110 @@
+"""verify-composites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result
+
+if TYPE_CHECKING:
+    from ..engines.local import Engine
+    from ..verification.verify import Verification
+
+
+@click.command("verify-composites")
+@click.argument("folders", nargs=-1, type=EXISTING_FOLDER, metavar="[DIR]...")
+@click.option(
+    "--sources", type=FOLDER, help="Lists, fg/, alpha/, bg/.  [default: where the build found them]"
+)
+@click.option("--quick", is_flag=True, help="Sizes, formats and 200 composites: under a minute.")
+@click.option(
+    "--sample", type=Share(), default="100%", show_default=True, help="Of the composites, to look into."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the samples.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@click.option(
+    "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
+)
+@click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
+@as_json
+def verify_command(
+    *,
+    folders: tuple[Path, ...],
+    sources: Path | None,
+    quick: bool,
+    sample: float,
+    seed: int,
+    jobs: int | None,
+    repair: bool,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Prove that shards are whole and right: files, format, every pixel, the set.
+
+    DIR is a folder of shards, or one that holds such folders; without any, all of shards/. Where the source
+    images are still there, each composite is composed again from them and compared bit for bit.
+
+    \b
+    Examples:
+      dimtool verify-composites --report report
+      dimtool verify-composites shards/train --quick
+      dimtool verify-composites shards/test --sources /data/composition-1k
+    """
+    from ..engines.local import LocalProcesses, core_count
+    from ..verification.verify import Scope, verify_composites
+    from .progress import VerifyBar
+
+    source = click.get_current_context().get_parameter_source("sample")
+    if quick and source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--quick looks into 200 composites, --sample into a share: give one of them")
+    write_report = _report_writer(report)
+    scope = Scope(sources=sources, quick=quick, sample=sample, seed=seed)
+    engine = LocalProcesses(workers=jobs or core_count())
+    with VerifyBar() as bar:
+        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
+        bar.notes(verification.notes)
+    return 1 if _tell_outcome(verification, write_report, engine if repair else None, as_json) else 0
+
+
+def _tell_outcome(
+    verification: Verification,
+    write_report: Callable[[Verification], str | None],
+    repairing: Engine | None,
+    as_json: bool,
+) -> int:
+    """Tell, write the report, repair if there is an engine for it; how many findings are left."""
+    from ..verification.repair import repair_shards
+    from .progress import BuildBar
+    from .summary import repair_text, verification_text
+
+    values, left = verification.values(), len(verification.findings)
+    tell: Callable[[str], None] = (lambda text: None) if as_json else click.echo
+    tell(verification_text(verification))
+    try:  # what was found is told whatever becomes of the rest
+        values["report"] = write_report(verification)
+        if values["report"]:
+            tell(f"report: {values['report']}")
+        if repairing and left:
+            with BuildBar(Path()) as bar:
+                outcome = repair_shards(verification, engine=repairing, reporter=bar)
+            values["repair"], left = asdict(outcome), len(outcome.findings)
+            tell(repair_text(outcome))
+    finally:
+        if as_json:
+            print_result(as_json, values, "")
+    return left
+
+
+def _report_writer(folder: Path | None) -> Callable[[Verification], str | None]:
+    """What writes the report. A folder that cannot take it is refused now, not when all is verified."""
+    if folder is None:
+        return lambda verification: None
+    from ..report.page import check_report_folder, write_report
+
+    check_report_folder(folder)
+    return lambda verification: str(write_report(verification, folder))

@@ -1,0 +1,1 @@
+"""Where the work runs; no engine knows what an image is."""

@@ -1,0 +1,69 @@
+"""What is in a shard or a folder of shards, as plain values for a table or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...text import count, size, table
+from ..shards.index import read_index
+from ..shards.reader import Shard
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A shard's header and datasets, or a folder's index. Raises ShardError."""
+    return _folder(path) if path.is_dir() else _shard(path)
+
+
+def as_text(description: dict[str, Any]) -> str:
+    """The description as lines and a table."""
+    rows = description.get("datasets") or description.get("shards") or []
+    head = [f"{key}: {value}" for key, value in description.items() if not isinstance(value, list)]
+    body = [table(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+    return "\n".join([*head, *([""] if body else []), *body])
+
+
+def _shard(path: Path) -> dict[str, Any]:
+    with Shard(path) as shard:
+        height, width = shard.shape
+        pixels = len(shard) * height * width
+        return {
+            "shard": str(path),
+            "foreground": shard.header.foreground,
+            "split": shard.header.split,
+            "index": shard.header.index,
+            "composites": len(shard),
+            "size": f"{width} x {height}",
+            "file": size(path.stat().st_size),
+            "bytes per composite pixel": round(path.stat().st_size / max(pixels, 1), 3),
+            "background radius": shard.header.background_radius,
+            "versions": ", ".join(f"{name} {version}" for name, version in shard.versions.items()),
+            "backgrounds": list(shard.header.backgrounds),
+            "datasets": [
+                {
+                    "dataset": name,
+                    "shape": " x ".join(map(str, data.shape)),
+                    "type": str(data.dtype),
+                    "chunks": data.id.get_num_chunks() if data.chunks else 0,
+                    "stored bytes": data.id.get_storage_size(),
+                }
+                for name, data in shard.datasets.items()
+            ],
+        }
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    index = read_index(folder)
+    return {
+        "folder": str(folder),
+        "split": index.split,
+        "foregrounds": len(index.shards),
+        "composites": f"{index.composites:,} of {count(index.asked, 'asked', 'asked')}",
+        "files": size(index.bytes),
+        "versions": ", ".join(f"{name} {version}" for name, version in index.versions.items()),
+        "shards": [
+            {key: value for key, value in asdict(record).items() if key != "sha256"}
+            for record in index.shards
+        ],
+    }

@@ -1,0 +1,1 @@
+"""The pixel rules, pure functions: composites and trimaps."""

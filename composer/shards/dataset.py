@@ -1,0 +1,152 @@
+"""A folder of shards as one sequence of composites, read at random, whole or in windows."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arrays import UInt8Image, UInt8Mask
+from ...names import composite_name
+from .index import ShardRecord, read_index
+from .reader import Shard
+from .windows import WHOLE, Window
+
+MAX_OPEN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composite:
+    """A composite with its matte, or one window of both.
+
+    composite: (h, w, 3) uint8; alpha, distance: (h, w) uint8. name: as the official code names the
+    composite, without `.png`.
+    """
+
+    name: str
+    composite: UInt8Image
+    alpha: UInt8Mask
+    distance: UInt8Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Composite):
+    """A composite with all that it was made of, or one window of them all, cut at the same place.
+
+    foreground, background: (h, w, 3) uint8. The background is known wherever alpha is 0 or the transition
+    region is near (`background_radius`); elsewhere it is 0.
+    """
+
+    foreground: UInt8Image
+    background: UInt8Image
+
+
+class CompositeDataset:
+    """All composites under a folder with index.json, in the order of the lists.
+
+    Shards are opened when first read, in whatever process reads them, and at most `max_open` stay open:
+    an instance may be pickled, and carried through a fork. Raises ShardError where the folder is no
+    finished build or a shard cannot be read, IndexError past the end, ValueError for `max_open` under 1.
+    """
+
+    def __init__(self, folder: Path, *, max_open: int = MAX_OPEN) -> None:
+        if max_open < 1:
+            raise ValueError(f"max_open is {max_open}: at least 1 shard must stay open to be read")
+        self.folder = Path(folder)
+        self.index = read_index(self.folder)
+        self.max_open = max_open
+        self._ends = list(accumulate(record.composites for record in self.index.shards))
+        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> Sample:
+        """Sample `i`, whole."""
+        return self.sample(i)
+
+    def sample(self, i: int, window: Window = WHOLE) -> Sample:
+        """A window, (rows, columns), of sample `i`: only the tiles that it touches are decoded."""
+        number, layer = self.locate(i)
+        shard, known = self.shard(number), self.composite(i, window)
+        stored = shard.background(layer, window)
+        return Sample(
+            **vars(known),
+            foreground=shard.foreground(window),
+            background=known_background(stored, known.composite, known.alpha),
+        )
+
+    def composite(self, i: int, window: Window = WHOLE) -> Composite:
+        """A window of composite `i` and its matte alone: in half the time of a sample."""
+        number, layer = self.locate(i)
+        shard = self.shard(number)
+        return Composite(
+            name=self.name(i),
+            composite=shard.composite(layer, window),
+            alpha=shard.alpha(window),
+            distance=shard.distance(window),
+        )
+
+    def name(self, i: int) -> str:
+        """The official name of composite `i`, without `.png`; from the index alone."""
+        number, layer = self.locate(i)
+        return composite_name(self.record(number).foreground, layer)
+
+    def locate(self, i: int) -> tuple[int, int]:
+        """(number of the shard, number of the composite in it) of sample `i`."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)} in {self.folder}")
+        i %= len(self)
+        number = bisect_right(self._ends, i)
+        return number, i - (self._ends[number - 1] if number else 0)
+
+    def record(self, number: int) -> ShardRecord:
+        """The index's record of shard `number`."""
+        return self.index.shards[number]
+
+    def shard(self, number: int) -> Shard:
+        """Shard `number`, opened; valid until `max_open` others have been asked for."""
+        if os.getpid() != self._process:
+            # HDF5 handles that came through a fork give wrong data: leave them be, and open anew.
+            self._open, self._process = OrderedDict(), os.getpid()
+        shard = self._open.pop(number, None) or Shard(self.folder / self.record(number).file)
+        self._open[number] = shard
+        if len(self._open) > self.max_open:
+            self._open.popitem(last=False)[1].close()
+        return shard
+
+    def close(self) -> None:
+        """Close what is open; the next read opens again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _process=os.getpid())
+
+
+def known_background(stored: UInt8Image, composite: UInt8Image, alpha: UInt8Mask) -> NDArray[np.uint8]:
+    """The background wherever it is known, (h, w, 3): where alpha is 0 the composite is the background.
+
+    `stored` is what a shard keeps; it is filled in place where it can be.
+    """
+    background, empty = np.ascontiguousarray(stored), (alpha == 0).view(np.uint8)
+    # Bits of both, chosen by a mask: as fast as memory, where a copy by flags goes value by value.
+    chosen = np.repeat(np.negative(empty).ravel(), 3).reshape(background.shape)
+    chosen &= background ^ composite
+    background ^= chosen
+    return background

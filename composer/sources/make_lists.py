@@ -1,0 +1,108 @@
+"""Folders of foregrounds and backgrounds -> list files, with a validation split by foreground."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import WrongUseError
+from ...files import write_text
+from ...names import stem
+from .folders import FolderIndex, ManifestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListsMade:
+    """The lists written, with their lengths, and the images left out, each with the reason."""
+
+    lists: dict[str, int]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListsPlan:
+    """What to draw. validation: share of the foregrounds, 0 to 1; per_fg and so on: backgrounds each."""
+
+    fg_dir: Path
+    alpha_dir: Path
+    bg_dir: Path
+    out: Path
+    per_fg: int
+    validation: float
+    validation_per_fg: int
+    seed: int
+
+
+def make_lists(plan: ListsPlan) -> ListsMade:
+    """Write `train_fg.txt` and `train_bg.txt`, and the same for val if a share is asked for.
+
+    A foreground is in one split only, with all its composites; no background is used twice. Foregrounds
+    without a matte are left out and named. The same seed and file names give the same lists. Raises
+    WrongUseError where lists would be overwritten or there are too few backgrounds; ManifestError.
+    """
+    foregrounds, left_out = _with_matte(FolderIndex(plan.fg_dir), FolderIndex(plan.alpha_dir))
+    if not foregrounds:
+        raise WrongUseError(f"{plan.fg_dir} has no foreground with a matte of its name in {plan.alpha_dir}")
+    backgrounds = _usable(FolderIndex(plan.bg_dir), left_out)
+    draw = random.Random(plan.seed)
+    draw.shuffle(foregrounds)
+    draw.shuffle(backgrounds)
+    held = round(plan.validation * len(foregrounds))
+    if plan.validation and not 0 < held < len(foregrounds):
+        raise WrongUseError(
+            f"a validation share of {plan.validation:.0%} of {len(foregrounds)} foregrounds leaves a split "
+            "empty: choose another"
+        )
+    # The training list keeps the order of the names; which of them are held out is the draw's.
+    train, val = sorted(foregrounds[held:], key=str.lower), sorted(foregrounds[:held], key=str.lower)
+    wanted = [len(train) * plan.per_fg, len(val) * plan.validation_per_fg]
+    if sum(wanted) > len(backgrounds):
+        raise WrongUseError(
+            f"{plan.bg_dir} has {len(backgrounds):,} backgrounds and {sum(wanted):,} are needed: "
+            "add some, or lower --per-fg"
+        )
+    lists = {"train_fg.txt": train, "train_bg.txt": backgrounds[: wanted[0]]}
+    if val:
+        lists |= {"val_fg.txt": val, "val_bg.txt": backgrounds[wanted[0] : sum(wanted)]}
+    _write(plan.out, lists)
+    return ListsMade(lists={name: len(names) for name, names in lists.items()}, left_out=tuple(left_out))
+
+
+def _with_matte(foregrounds: FolderIndex, alphas: FolderIndex) -> tuple[list[str], list[str]]:
+    left_out: list[str] = []
+    found: dict[str, str] = {}  # by stem, which names the composites
+    for name in _usable(foregrounds, left_out):
+        try:
+            alphas.find(name)
+        except ManifestError as error:
+            left_out.append(str(error))
+            continue
+        if (first := found.setdefault(stem(name), name)) != name:
+            left_out.append(f"{name} would give its composites the names of those of {first}: rename one")
+    return list(found.values()), left_out
+
+
+def _usable(folder: FolderIndex, left_out: list[str]) -> list[str]:
+    """The names that a line of a list can hold and that mean one file, sorted; the others are noted."""
+    usable = []
+    for name in sorted(folder.names):
+        try:
+            folder.find(name)
+        except ManifestError as error:
+            left_out.append(str(error))
+            continue
+        if name.strip().splitlines() == [name]:
+            usable.append(name)
+        else:
+            left_out.append(f"{name!r} in {folder.root} cannot stand in a list: rename it")
+    return usable
+
+
+def _write(out: Path, lists: dict[str, list[str]]) -> None:
+    for name in lists:
+        if (out / name).exists():
+            raise WrongUseError(f"{out / name} exists: choose another --out, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, names in lists.items():
+        write_text(out / name, "\n".join(names))  # as Adobe's: no newline at the end

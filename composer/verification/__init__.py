@@ -1,0 +1,1 @@
+"""Shards proved right, and what is wrong with them repaired."""

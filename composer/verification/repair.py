@@ -1,0 +1,116 @@
+"""Build anew exactly the shards that a verification found bad, and verify those again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...progress import Reporter
+from ..building.scratch import scratch_of, sole_builder
+from ..building.work import ShardJob, build_shard, examine_shard
+from ..engines.local import Engine
+from ..shards.index import ShardRecord, write_index
+from ..shards.layout import current_versions
+from ..sources.manifest import Failure
+from .check_set import FolderReport
+from .check_shard import check_shard
+from .findings import REPAIRABLE, Finding
+from .subject import ShardTask
+from .verify import Verification
+
+# What is settled once a shard is built anew as it was: also that its sources are those of before.
+_MENDED = REPAIRABLE | {"source", "decoder"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """rebuilt: the shards built anew. findings: what is still wrong: what building anew could not mend."""
+
+    rebuilt: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def repair_shards(
+    verification: Verification, *, engine: Engine, reporter: Reporter[ShardRecord | Failure]
+) -> Repair:
+    """Rebuild the shards with findings that building anew mends, and check them again, wholly.
+
+    A shard is replaced only by what it was, byte for byte; where the versions are others by now, which its
+    bytes name, only if it does not say that its sources were others. Changed sources, other decoders,
+    duplicates and faults of the lists are left: mending those would make another data set. So is a folder
+    whose sources are not there. Raises BuildError where a build is at work, DiskFullError, EngineError.
+    """
+    folders = {str(report.folder) for report in verification.folders}
+    left = [finding for finding in verification.findings if finding.folder not in folders]
+    rebuilt: list[str] = []
+    for report in verification.folders:
+        mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
+        records, failures = _rebuild(report, _jobs(report, mine), engine, reporter)
+        left += [finding for finding in mine if finding.shard not in records or finding.check not in _MENDED]
+        left += [finding for failure in failures for finding in _told(report.folder, failure)]
+        left += _check_again(report, list(records.values()), engine)
+        rebuilt += [str(report.folder / name) for name in sorted(records)]
+    return Repair(rebuilt=tuple(rebuilt), findings=tuple(left))
+
+
+def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
+    """The bad shards that the index has and whose sources are there, as jobs."""
+    if report.manifest is None:
+        return []
+    entries = {entry.shard_name: entry for entry in report.manifest.entries}
+    same_versions = report.index.versions == current_versions()
+    bad = {finding.shard for finding in findings if finding.check in REPAIRABLE}
+    return [
+        ShardJob(
+            entry=entries[record.file],
+            split=report.manifest.split,
+            folder=report.folder,
+            scratch=scratch_of(report.folder),
+            sha256=record.sha256 if same_versions else "",
+        )
+        for record in report.index.shards
+        if record.file in bad & entries.keys()
+    ]
+
+
+def _rebuild(
+    report: FolderReport, jobs: Sequence[ShardJob], engine: Engine, reporter: Reporter[ShardRecord | Failure]
+) -> tuple[dict[str, ShardRecord], list[Failure]]:
+    """Build the shards, and put them into the index; what was built, by file name, and what could not be."""
+    records: dict[str, ShardRecord] = {}
+    failures: list[Failure] = []
+    if not jobs:
+        return records, failures
+    reporter.planned(sum(len(job.entry.backgrounds) for job in jobs))
+    with sole_builder(report.folder), closing(engine.run(_rebuild_shard, jobs)) as outcomes:
+        for outcome in outcomes:
+            reporter.finished(outcome)
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                records[outcome.file] = outcome
+        shards = tuple(records.get(record.file, record) for record in report.index.shards)
+        write_index(report.folder, replace(report.index, shards=shards))
+    return records, failures
+
+
+def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
+    clash = "" if job.sha256 else examine_shard((job, None)).clash
+    if not clash:
+        return build_shard(job)
+    error = f"{job.path} is not built anew, it would become another: {clash}"
+    return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
+
+
+def _told(folder: Path, failure: Failure) -> list[Finding]:
+    return [
+        Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
+        for error in failure.errors
+    ]
+
+
+def _check_again(report: FolderReport, records: Sequence[ShardRecord], engine: Engine) -> list[Finding]:
+    tasks = [ShardTask(folder=report.folder, split=report.index.split, record=each) for each in records]
+    return [finding for checked in engine.run(check_shard, tasks) for finding in checked.tally.findings]

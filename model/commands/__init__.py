@@ -1,0 +1,10 @@
+"""The commands of the model half: each parses, calls one function and prints.
+
+Nothing but click is imported at their top: `dimtool --help` must answer without torch.
+"""
+
+from .evaluate import evaluate_command
+from .predict import export_onnx_command, predict_command
+from .train import train_command
+
+COMMANDS = (train_command, evaluate_command, predict_command, export_onnx_command)

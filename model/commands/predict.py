@@ -1,0 +1,108 @@
+"""predict, and export-onnx: a model at work, here and elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...options import EXISTING, FILE, FOLDER, Bytes, as_json, print_result
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("predict")
+@click.argument("image", type=EXISTING)
+@click.argument("trimap", type=EXISTING)
+@click.option(
+    "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
+)
+@click.option(
+    "--out", type=FOLDER, required=True, help="For alpha/, and foreground/, cutout/, composite/ if asked for."
+)
+@click.option(
+    "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of a pixel of alpha."
+)
+@click.option("--foreground", is_flag=True, help="Write the foreground's own colours, too.")
+@click.option("--cutout", is_flag=True, help="Write a cut-out (RGBA), too.")
+@click.option("--onto", type=EXISTING, metavar="BACKGROUND", help="Write it before this picture, too.")
+@click.option(
+    "--threshold",
+    is_flag=True,
+    help="Take a trimap of other greys: under 26 background, over 229 foreground, unknown between.",
+)
+@click.option("--overwrite", is_flag=True, help="Make anew what is there from before.")
+@click.option(
+    "--max-memory",
+    type=Bytes(),
+    metavar="BYTES",
+    help="As in 4GB.  [default: three quarters of what is free]",
+)
+@as_json
+def predict_command(
+    *,
+    image: Path,
+    trimap: Path,
+    checkpoint: Path,
+    threshold: bool,
+    overwrite: bool,
+    max_memory: int | None,
+    as_json: bool,
+    **outputs: Any,
+) -> int:
+    """Matte a photograph with its trimap, or a folder of them with a folder of trimaps of the same stems.
+
+    A trimap is 0 where background, 255 where foreground, 128 where the alpha is sought. Photograph and trimap
+    may have any size and mode; each is turned upright by its own EXIF tag. An image that does not fit the
+    memory is matted in overlapping tiles, with the same result. Files that are there are kept, and what
+    fails is listed at the end. Foreground colours need pymatting: pip install 'dimtool[predict]'; its first
+    use takes a minute, to compile itself.
+
+    \b
+    Examples:
+      dimtool predict --checkpoint runs/dim cat.jpg cat_trimap.png --out mattes --cutout
+      dimtool predict --checkpoint runs/dim photos trimaps --out mattes --bits 16
+    """
+    from ...progress import CountingBar
+    from ..inference.prediction import Outputs, predict
+
+    wanted = Outputs(folder=outputs.pop("out"), bits=16 if outputs.pop("bits") == "16" else 8, **outputs)
+    with CountingBar("images") as bar:
+        summary = predict(
+            checkpoint,
+            image,
+            trimap,
+            wanted,
+            reporter=bar,
+            threshold=threshold,
+            overwrite=overwrite,
+            max_memory=max_memory,
+        )
+    print_result(as_json, asdict(summary), summary.text(wanted.folder))
+    return 1 if summary.failures else 0
+
+
+@click.command("export-onnx")
+@click.option(
+    "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
+)
+@click.option("--out", type=FILE, default="model.onnx", show_default=True, help="The file.")
+@as_json
+def export_onnx_command(*, checkpoint: Path, out: Path, as_json: bool) -> None:
+    """Write the model as one ONNX file, which onnxruntime runs without dimtool.
+
+    It takes RGB and a trimap as files hold them, uint8 of any size, and gives alpha in 0 to 1. It is compared
+    with the PyTorch model on three sizes first, and not written where they differ. Needs pip install
+    'dimtool[onnx]'.
+
+    \b
+    Example:
+      dimtool export-onnx --checkpoint runs/dim --out model.onnx
+    """
+    from ..inference.onnx import export_onnx
+
+    export = export_onnx(checkpoint, out)
+    print_result(as_json, asdict(export), export.text())

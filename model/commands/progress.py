@@ -1,0 +1,20 @@
+"""The bars of the modelling commands."""
+
+from __future__ import annotations
+
+from ...progress import Bar
+
+
+class TrainBar(Bar):
+    """A training's progress: loss, crops/s, share of the time spent waiting for data, time left."""
+
+    unit = "steps"
+
+    def stage(self, stage: int, steps: int, done: int) -> None:
+        """Start a stage's bar."""
+        self.start(steps, done, description=f"stage {stage}")
+
+    def step(self, steps: int, values: dict[str, float]) -> None:
+        """Move it."""
+        text = f"loss {values['loss']:.4f}, {values['crops_per_second']:.1f} crops/s"
+        self.advance(steps, f"{text}, waiting {values['waiting']:.0%}")

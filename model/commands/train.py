@@ -1,0 +1,173 @@
+"""train."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...options import EXISTING, FILE, FOLDER, Numbers, Share, as_json, print_result
+
+if TYPE_CHECKING:
+    pass
+
+
+def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Take a TOML file's values as the command's defaults: what the command line says wins."""
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path} cannot be read as TOML: {error}") from error
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    known = {
+        option.lstrip("-").replace("-", "_"): each.name
+        for each in context.command.params
+        if each.expose_value  # a file cannot name another
+        for option in each.opts
+    }
+    unknown = sorted(values.keys() - known.keys())
+    if unknown:
+        raise click.BadParameter(
+            f"{path} sets {unknown[0]}, which is no option of `dimtool {context.info_name}`"
+        )
+    context.default_map = {str(known[key]): _as_typed(value) for key, value in values.items()}
+    return path
+
+
+def _as_typed(value: Any) -> str:
+    """A TOML value as the command line would carry it: the options' types then judge both alike."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _workers() -> int:
+    from ..training.config import default_workers
+
+    return default_workers()
+
+
+@click.command("train")
+@click.option(
+    "--config",
+    type=FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="A TOML file of these options, `batch-size = 16`; the command line wins.",
+)
+@click.option("--shards", type=FOLDER, default="shards/train", show_default=True, help="What to train on.")
+@click.option("--out", type=FOLDER, default="runs/dim", show_default=True, help="The run's folder.")
+@click.option(
+    "--stage",
+    type=click.Choice(["1", "2", "3", "all"]),
+    default="all",
+    show_default=True,
+    help="1 encoder-decoder, 2 refinement, 3 both.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Of each stage, in all, resumed or not.")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Passes of each stage over the data, where --steps is not given.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Of all GPUs together."
+)
+@click.option("--learning-rate", type=float, default=1e-5, show_default=True, help="Adam's, constant.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--compile/--no-compile", default=False, show_default=True, help="Compile the network first.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=_workers,
+    show_default="one a core, at most 4",
+    help="Processes that read crops.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."
+)
+@click.option(
+    "--bottleneck",
+    type=click.Choice(["fc6", "slim"]),
+    default="fc6",
+    show_default=True,
+    help="The paper's, or 1 x 1 to 512 channels.",
+)
+@click.option(
+    "--width",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Multiplies every channel count.",
+)
+@click.option(
+    "--weights", metavar="imagenet|none|FILE", help="VGG-16's.  [default: imagenet at width 1, else none]"
+)
+@click.option("--init", type=EXISTING, help="A model to start from, or a run's folder.")
+@click.option(
+    "--crop-size", type=click.IntRange(min=32), default=320, show_default=True, help="Side of a crop, scaled."
+)
+@click.option("--crop-cuts", type=Numbers(), default="320,480,640", show_default=True, help="Sides cut out.")
+@click.option(
+    "--radii", type=Numbers(), default="1,20", show_default=True, help="Of the random trimaps, least, most."
+)
+@click.option(
+    "--stage2-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of stage 2's trimaps."
+)
+@click.option("--val-shards", type=FOLDER, help="Validate on these (never the test set).")
+@click.option(
+    "--val-share",
+    type=Share(),
+    default="5%",
+    show_default=True,
+    help="Or hold out this percentage of foregrounds.",
+)
+@click.option(
+    "--val-count", type=click.IntRange(min=1), default=50, show_default=True, help="Composites looked at."
+)
+@click.option(
+    "--val-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of validation's trimaps."
+)
+@click.option("--val-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")
+@click.option("--save-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Checkpoints, the last ones."
+)
+@click.option("--log-every", type=click.IntRange(min=1), default=50, show_default=True, help="Steps.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Go on without composites that cannot be read; they are counted."
+)
+@click.option("--resume", is_flag=True, help="Insist on going on: fail where there is no checkpoint.")
+@as_json
+def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) -> None:
+    """Train the Deep Image Matting model on a folder of shards, in its three stages.
+
+    A run that was stopped, or killed, goes on when the same command is given again, to the same weights.
+    Under `torchrun` or `accelerate launch` it uses several GPUs.
+
+    \b
+    Examples:
+      dimtool train
+      dimtool train --batch-size 16 --precision bf16 --compile --workers 16
+      dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
+    """
+    from ..training.config import TrainConfig
+    from ..training.run import Run, RunError
+    from ..training.stages import train
+    from .progress import TrainBar
+
+    stages = (1, 2, 3) if stage == "all" else (int(stage),)
+    config = TrainConfig(stages=stages, **options)  # type: ignore[arg-type]
+    if resume and Run(config).latest() is None:
+        raise RunError(f"{config.out} has no checkpoint to resume from: run without --resume")
+    with TrainBar() as bar:
+        result = train(config, bar)
+    if not result.main:
+        return
+    sad = "" if result.sad is None else f", validation SAD {result.sad:.2f}"
+    print_result(as_json, {"model": result.model, "val_sad": result.sad}, f"{result.model}{sad}")

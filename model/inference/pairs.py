@@ -1,0 +1,124 @@
+"""Photographs and their trimaps: which belong together, and what is read of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...arrays import UInt8Image, UInt8Mask
+from ...composer.pixels.trimap import UNKNOWN
+from ...composer.sources.images import read_photograph, read_trimap
+from ...errors import DimtoolError, WrongUseError
+from ...names import IMAGE_SUFFIXES, stem
+from ...text import count, sides
+from .matter import trimap_values
+
+BELOW, ABOVE = 26, 229
+"""With a threshold, trimap values under the first are background, over the second foreground: a tenth."""
+
+_NAMED = 5  # of many, so many are written out
+
+
+class PairError(DimtoolError):
+    """A photograph and its trimap cannot be used; one line that names the file and says what to do."""
+
+
+class Pair(NamedTuple):
+    """A photograph and its trimap."""
+
+    image: Path
+    trimap: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A photograph without an alpha, and why."""
+
+    image: Path
+    error: str
+
+
+def find_pairs(image: Path, trimap: Path) -> tuple[list[Pair], list[Failure], list[str]]:
+    """Photographs with their trimaps, those that have none or several, and what else to say.
+
+    image, trimap: two files, or two folders, of which the image files are matched by their stems; their
+    sub-folders are not looked into. Raises WrongUseError.
+    """
+    if image.is_dir() != trimap.is_dir():
+        raise WrongUseError(f"{image} and {trimap} are a folder and a file: give two files or two folders")
+    if not image.is_dir():
+        return [Pair(image, trimap)], [], []
+    if image.samefile(trimap):
+        raise WrongUseError(f"{image} is the folder of the images and of the trimaps: put these into another")
+    images, trimaps = _by_stem(image), _by_stem(trimap)
+    if not images:
+        raise WrongUseError(f"{image} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    pairs, failures = [], []
+    for name, paths in images.items():
+        error = _why_not(paths, trimaps.get(name, []), trimap)
+        if error:
+            failures.append(Failure(image=paths[0], error=error))
+        else:
+            pairs.append(Pair(paths[0], trimaps[name][0]))
+    if not pairs:
+        raise WrongUseError(f"no image of {image} has a trimap: {failures[0].error}")
+    return pairs, failures, _left_over(trimap, sorted(trimaps.keys() - images.keys()))
+
+
+def _why_not(images: Sequence[Path], trimaps: Sequence[Path], folder: Path) -> str:
+    for paths in (images, trimaps):
+        if len(paths) > 1:
+            return f"{paths[0]} and {paths[1].name} have the same stem: rename or remove one"
+    return "" if trimaps else f"{images[0]} has no trimap {stem(images[0])}.* in {folder}: bring it"
+
+
+def _left_over(folder: Path, stems: Sequence[str]) -> list[str]:
+    if not stems:
+        return []
+    named = ", ".join(stems[:_NAMED]) + (" ..." if len(stems) > _NAMED else "")
+    return [f"{count(len(stems), 'trimap')} of {folder} without an image: {named}"]
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            found[stem(path)].append(path)
+    return dict(found)
+
+
+def read_pair(pair: Pair, *, threshold: bool = False) -> tuple[UInt8Image, UInt8Mask]:
+    """A photograph, (h, w, 3), and its trimap, (h, w) of 0, 128, 255, each upright by its own EXIF tag.
+
+    Raises SourceError for what cannot be read, PairError where the two do not fit.
+    """
+    image, trimap = read_photograph(pair.image).pixels, read_trimap(pair.trimap).pixels
+    if image.shape[:2] != trimap.shape:
+        raise PairError(
+            f"{pair.trimap} is {sides(trimap.shape)} and {pair.image} {sides(image.shape)} pixels, "
+            "each turned by its own EXIF tag: make the trimap of the whole image, as viewers show it"
+        )
+    return image, _thresholded(trimap) if threshold else _three_valued(trimap, pair.trimap)
+
+
+def _thresholded(trimap: UInt8Mask) -> UInt8Mask:
+    result = np.full(trimap.shape, UNKNOWN, np.uint8)
+    result[trimap < BELOW] = 0
+    result[trimap > ABOVE] = 255
+    return result
+
+
+def _three_valued(trimap: UInt8Mask, path: Path) -> UInt8Mask:
+    others = trimap_values(trimap)
+    if others:
+        named = ", ".join(map(str, others[:_NAMED])) + (" ..." if len(others) > _NAMED else "")
+        raise PairError(
+            f"{path} has {count(len(others), 'value')} beside 0, 128 and 255: {named}; save it without "
+            f"smoothing or JPEG, or give --threshold (under {BELOW} background, over {ABOVE} foreground)"
+        )
+    return trimap

@@ -1,0 +1,1 @@
+"""The network of Deep Image Matting, and its weights in files."""

@@ -1,0 +1,260 @@
+"""Checkpoints: safetensors and JSON, no pickle; a folder each, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...errors import DimtoolError
+from ...files import file_sha256, part_of, sync
+from ...text import first_line
+from ...version import __version__
+from .dim import DeepImageMatting, ModelConfig
+
+MODEL_NAME = "model.safetensors"
+CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
+PART_SUFFIX = ".part"  # of what is not complete
+_METADATA = "dimtool-model"
+_OPTIMIZER_NAME = "optimizer.safetensors"
+_RANDOM_NAME = "random.safetensors"
+_STATE_NAME = "state.json"
+_HASHED = (MODEL_NAME, _OPTIMIZER_NAME, _RANDOM_NAME)
+
+# What a file gives that is missing, damaged, or of something else.
+_UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError)
+
+
+class CheckpointError(DimtoolError, ValueError):
+    """A checkpoint cannot be read or written, or does not fit; one line that names it and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run is: `step` steps of `stage` are done.
+
+    best, last: the least validation SAD of all stages so far, and the last one; None before the first.
+    """
+
+    stage: int
+    step: int
+    best: float | None = None
+    last: float | None = None
+
+
+def save_model(path: Path, model: DeepImageMatting) -> None:
+    """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
+    with _writing(path), part_of(path) as part:
+        _write_model(part, model)
+
+
+def _write_model(path: Path, model: DeepImageMatting) -> None:
+    description = {"config": asdict(model.config), "stage": model.stage, "version": __version__}
+    # One key: safetensors writes several in any order, and the same model must give the same bytes.
+    metadata = {_METADATA: json.dumps(description, sort_keys=True)}
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A full disk, which safetensors tells in its own way, becomes a line that names `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({first_line(error)}): what was there before is kept; make room and "
+            "run the same command again"
+        ) from error
+
+
+def load_model(path: Path) -> DeepImageMatting:
+    """The network that a file holds, on the CPU, in its own configuration, ready for use.
+
+    path: a model.safetensors, a checkpoint folder, or a run's folder. Raises CheckpointError.
+    """
+    path = _model_file(path)
+    try:
+        return _read_model(path)
+    except KeyError as error:
+        raise CheckpointError(f"{path} is not a dimtool model: its metadata lack {error}") from error
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a model ({first_line(error)}): bring the file again"
+        ) from error
+
+
+def _read_model(path: Path) -> DeepImageMatting:
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})[_METADATA])
+    model = DeepImageMatting(ModelConfig(**description["config"]))
+    model.load_state_dict(load_file(path))
+    model.set_stage(1 if description["stage"] == 1 else 3)
+    return model.eval()
+
+
+def _model_file(path: Path) -> Path:
+    file = path / MODEL_NAME if path.is_dir() else path
+    if file.is_file():
+        return file
+    there = checkpoints(path / CHECKPOINT_FOLDER)
+    advice = (
+        f"the run is not finished; let it go on, or name {there[-1]}"
+        if there
+        else "name a model.safetensors, or the folder of a run"
+    )
+    raise CheckpointError(f"{file} does not exist: {advice}")
+
+
+def save_checkpoint(
+    folder: Path, model: DeepImageMatting, optimizer: torch.optim.Optimizer, progress: Progress
+) -> Path:
+    """Write `folder`/stage<s>-step<n>, whole or not at all; returns it.
+
+    It holds everything that a run needs to go on as if it had never stopped: weights, optimizer, random
+    states, the place in the sequence of batches. One of that step that is there stays as it is: it holds the
+    same. Raises CheckpointError where there is no room.
+    """
+    final = folder / checkpoint_name(progress)
+    if final.exists():
+        return final
+    part = folder / f".{final.name}{PART_SUFFIX}"
+    try:
+        with _writing(final):
+            remove_part(part)
+            part.mkdir(parents=True)
+            _write_model(part / MODEL_NAME, model)
+            save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
+            save_file(_random_states(), part / _RANDOM_NAME)
+            digests = {name: file_sha256(part / name) for name in _HASHED}
+            state = {"progress": asdict(progress), "sha256": digests}
+            (part / _STATE_NAME).write_text(json.dumps(state) + "\n", encoding="utf-8")
+            for path in (*part.iterdir(), part):
+                sync(path)
+            part.rename(final)
+            sync(folder)
+    finally:
+        remove_part(part)
+    return final
+
+
+def remove_part(part: Path) -> None:
+    """Remove what a killed process left unfinished, a folder or a file."""
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: Path, model: DeepImageMatting, optimizer: torch.optim.Optimizer | None = None
+) -> Progress:
+    """Fill model, optimizer (where given) and random states from a checkpoint folder; where it was.
+
+    Raises CheckpointError where it is of another configuration or cannot be read.
+    """
+    progress = read_progress(path)
+    try:
+        _refuse_damaged(path)
+        stored = _read_model(path / MODEL_NAME)
+        _refuse_other(path, stored.config, model.config)
+        model.load_state_dict(stored.state_dict())
+        if optimizer is not None:
+            _fill_optimizer(model, optimizer, load_file(path / _OPTIMIZER_NAME))
+            _set_random_states(load_file(path / _RANDOM_NAME))
+    except CheckpointError:
+        raise
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({first_line(error)}): remove it, and the one before is used"
+        ) from error
+    return progress
+
+
+def _refuse_damaged(path: Path) -> None:
+    """A flipped bit in a weight would go on into every later one."""
+    for name, expected in _read_state(path)["sha256"].items():
+        if file_sha256(path / name) != expected:
+            raise CheckpointError(f"{path} is damaged ({name}): remove it, and the one before is used")
+
+
+def _refuse_other(path: Path, there: ModelConfig, here: ModelConfig) -> None:
+    if there != here:
+        raise CheckpointError(
+            f"{path} is of the configuration {asdict(there)}, not {asdict(here)}: "
+            "train with that one, or into another --out"
+        )
+
+
+def read_progress(path: Path) -> Progress:
+    """Where the run of a checkpoint was. Raises CheckpointError."""
+    try:
+        return Progress(**_read_state(path)["progress"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is no whole checkpoint ({error}): remove it") from error
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((path / _STATE_NAME).read_text(encoding="utf-8"))
+    return state
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the oldest first."""
+    found = [path for path in folder.glob("stage*-step*") if path.is_dir()]
+    return sorted(found, key=lambda path: (read_progress(path).stage, read_progress(path).step))
+
+
+def checkpoint_name(progress: Progress) -> str:
+    """`stage1-step00001000`."""
+    return f"stage{progress.stage}-step{progress.step:08d}"
+
+
+def _optimizer_tensors(model: DeepImageMatting, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments and step counts by the parameters' names, which stay when the order changes."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{key}.{names[parameter]}": value.contiguous()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def _fill_optimizer(
+    model: DeepImageMatting, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    parameters = dict(model.named_parameters())
+    states: dict[Tensor, dict[str, Any]] = {}
+    for key, value in tensors.items():
+        kind, name = key.split(".", 1)
+        parameter = parameters[name]
+        # The moments lie beside the weights, laid out as they are; Adam keeps its step counts on the CPU,
+        # but for the fused one.
+        beside = torch.empty_like(parameter, dtype=value.dtype) if value.ndim else torch.empty_like(value)
+        if not value.ndim and optimizer.defaults.get("fused"):
+            beside = beside.to(parameter.device)
+        states.setdefault(parameter, {})[kind] = beside.copy_(value)
+    optimizer.state.update(states)
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def _set_random_states(states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            if f"cuda{i}" in states:
+                torch.cuda.set_rng_state(states[f"cuda{i}"], i)

@@ -1,0 +1,130 @@
+"""A training run's configuration: everything that decides it, and what may differ when it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ...composer.engines.local import core_count
+from ...composer.pixels.trimap import MAX_DISTANCE
+from ...errors import WrongUseError
+from ..crops.reading import CropConfig
+from ..network.dim import ModelConfig, Stage
+
+# What may differ when a run goes on: it changes how long or where a run works, not what it computes.
+_FREE = frozenset(
+    [
+        "shards",
+        "out",
+        "stages",
+        "steps",
+        "epochs",
+        "compile",
+        "workers",
+        "skip_bad",
+        "val_count",
+        "val_every",
+        "save_every",
+        "keep",
+        "log_every",
+    ]
+)
+
+
+def default_workers() -> int:
+    """Processes that read crops, where nothing else is said: one a core, at most 4."""
+    return min(4, core_count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides a run.
+
+    shards: a folder with index.json. stages: which of 1, 2, 3, in this order. steps: of each stage, in all,
+    resumed or not; epochs: the same in passes over the data, where steps is not given. batch_size: of all
+    processes together. val_share: of the foregrounds, held out for validation, unless val_shards names a
+    folder of its own. stage2_radius: the trimaps' one radius in stage 2. Defaults are the paper's, where it
+    says, and its best reimplementations' otherwise.
+    """
+
+    shards: Path = Path("shards/train")
+    out: Path = Path("runs/dim")
+    stages: tuple[Stage, ...] = (1, 2, 3)
+    steps: int | None = None
+    epochs: float | None = 30.0  # of 43,100 composites at batch 1: 1.3 million steps a stage
+    batch_size: int = 1  # 16 and a proportionally greater rate fill a data-centre GPU
+    learning_rate: float = 1e-5  # constant, Adam's; 1e-4 for a slim network from scratch
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    workers: int = field(default_factory=default_workers)
+    seed: int = 0
+    skip_bad: bool = False
+    bottleneck: Literal["fc6", "slim"] = "fc6"
+    width: float = 1.0
+    weights: str | None = None  # "imagenet", a file of VGG-16's, or "none"; imagenet at width 1 by default
+    init: Path | None = None  # a model to start from, for stage 2 or 3 without the run of stage 1
+    crop_size: int = 320
+    crop_cuts: tuple[int, ...] = (320, 480, 640)
+    radii: tuple[int, ...] = (1, 20)
+    stage2_radius: int = 10
+    val_shards: Path | None = None
+    val_share: float = 0.05
+    val_count: int = 50  # composites looked at, whole, in each validation
+    val_every: int = 5_000
+    val_radius: int = 10
+    save_every: int = 5_000
+    keep: int = 3
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise WrongUseError(f"a learning rate of {self.learning_rate} is no positive number")
+        if not 0 <= self.val_share < 1:
+            raise WrongUseError(f"a validation share of {self.val_share:g} is not from 0 to below 1")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
+        if self.steps is None and self.epochs is None:
+            raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
+        counts = ("steps", "batch_size", "val_count", "val_every", "save_every", "keep", "log_every")
+        for name, least in {**dict.fromkeys(counts, 1), "workers": 0, "seed": 0}.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise WrongUseError(f"{name} is {getattr(self, name)}: at least {least}")
+        if not 0 <= self.val_radius < MAX_DISTANCE:
+            raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
+        for stage in self.stages:
+            self.crops(stage)
+        _ = self.model
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network's part of it. Raises WrongUseError."""
+        try:
+            return ModelConfig(bottleneck=self.bottleneck, width=self.width)
+        except ValueError as error:
+            raise WrongUseError(str(error)) from error
+
+    def crops(self, stage: Stage) -> CropConfig:
+        """A stage's crops: stage 2 has trimaps of one radius, and only stage 1's loss needs colours."""
+        radii = (self.stage2_radius, self.stage2_radius) if stage == 2 else self.radii
+        return CropConfig(size=self.crop_size, cuts=self.crop_cuts, radii=radii, colours=stage == 1)
+
+    @property
+    def encoder_weights(self) -> str:
+        """Where the encoder's weights come from: ImageNet's fit the full width alone."""
+        return self.weights or ("imagenet" if self.width == 1 else "none")
+
+    def values(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        init = self.init and self.init.resolve()  # the same file, from wherever it is named
+        values = {**asdict(self), "init": init}
+        return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
+
+
+def decisive(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration's values a run cannot change: what decides its weights."""
+    # Where the validation set comes from is free, but not whether it is held out of the training.
+    values = {**values, "val_shards": values.get("val_shards") is not None}
+    return {key: value for key, value in values.items() if key not in _FREE}

@@ -1,0 +1,143 @@
+"""Validation: the mean SAD of whole composites of foregrounds that the training never sees."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...arrays import UInt8Image, UInt8Mask
+from ...composer.pixels.trimap import UNKNOWN, trimap_of
+from ...composer.shards.dataset import CompositeDataset
+from ...composer.shards.layout import ShardError
+from ...errors import WrongUseError
+from ...metrics import sad
+from ..inference.matter import Matter, to_uint8
+
+EXAMPLES = 4
+_EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
+
+
+class Validated(NamedTuple):
+    """Mean SAD (thousands of pixels) over the set, a few samples to look at, and what could not be scored.
+
+    examples: (3, h, 4 w) uint8 each: image, trimap, prediction and truth beside each other.
+    """
+
+    sad: float
+    examples: list[Tensor]
+    skipped: list[str]
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Composites of a dataset, by number, with trimaps of one radius.
+
+    skip_bad: whether composites that cannot be read are left out of the mean.
+    """
+
+    composites: CompositeDataset
+    numbers: Sequence[int]
+    radius: int
+    skip_bad: bool = False
+
+
+def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the foregrounds to train on and to validate on: a share of `count`, one at least.
+
+    A foreground is in one of them with all its composites. Raises WrongUseError where nothing would be
+    left to train on.
+    """
+    held = max(1, round(share * count)) if share else 0
+    if held >= count:
+        raise WrongUseError(
+            f"{count} foregrounds cannot be split for validation: "
+            "add some, or give --val-shards or --val-share 0"
+        )
+    validation = set(random.Random(seed).sample(range(count), held))
+    return [i for i in range(count) if i not in validation], sorted(validation)
+
+
+def one_matte(composites: CompositeDataset, *, skip_bad: bool) -> list[list[int]]:
+    """Numbers of the shards, those of one matte together: Adobe's foregrounds hold some twice.
+
+    With skip_bad, a shard that cannot be read is taken for one of its own.
+    """
+    digests = dict(_mattes(composites, skip_bad=skip_bad))
+    groups: dict[bytes | int, list[int]] = {}
+    for number in range(len(composites.index.shards)):
+        groups.setdefault(digests.get(number, number), []).append(number)
+    return list(groups.values())
+
+
+def refuse_common_foregrounds(ours: CompositeDataset, theirs: CompositeDataset, *, skip_bad: bool) -> None:
+    """Raise WrongUseError where two folders of shards have a matte in common, whatever its name."""
+    known = {digest: number for number, digest in _mattes(ours, skip_bad=skip_bad)}
+    for number, digest in _mattes(theirs, skip_bad=skip_bad):
+        if digest in known:
+            name, same = theirs.record(number).foreground, ours.record(known[digest]).foreground
+            raise WrongUseError(
+                f"{theirs.folder} has the matte {name}, which {ours.folder} has as {same}: a "
+                "validation on what is trained on says nothing; give others, or --val-share"
+            )
+
+
+def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> Iterator[tuple[int, bytes]]:
+    """The shards' numbers, with the digest of the matte's pixels."""
+    for number in range(len(composites.index.shards)):
+        try:
+            yield number, composites.shard(number).source_digests["alpha"][1].tobytes()
+        except ShardError:
+            if not skip_bad:
+                raise
+
+
+def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> list[int]:
+    """Numbers of about `count` composites, spread evenly over the shards."""
+    starts = np.cumsum([0] + [record.composites for record in composites.index.shards])
+    every = [
+        int(starts[number]) + i for number in shards for i in range(composites.record(number).composites)
+    ]
+    chosen = np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)
+    return [every[i] for i in dict.fromkeys(chosen.tolist())]
+
+
+def validate(matter: Matter, data: ValidationSet) -> Validated:
+    """The model's mean SAD over the set, whole images; in tiles where one does not fit the memory."""
+    errors: list[float] = []
+    examples: list[Tensor] = []
+    skipped: list[str] = []
+    for number in data.numbers:
+        try:
+            sample = data.composites.composite(number)
+        except ShardError as error:
+            if not data.skip_bad:
+                raise
+            skipped.append(str(error))
+            continue
+        trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
+        if not (trimap == UNKNOWN).any():
+            skipped.append(f"{data.composites.folder}: {sample.name} has no unknown pixel to be scored")
+            continue
+        prediction = to_uint8(matter.matte(sample.composite, trimap))
+        errors.append(sad(prediction, sample.alpha, trimap))
+        if len(errors) % -(-len(data.numbers) // EXAMPLES) == 1 or len(data.numbers) <= EXAMPLES:
+            examples.append(side_by_side(sample.composite, trimap, prediction, sample.alpha))
+    if not errors:
+        raise ShardError(f"{data.composites.folder}: there is no composite to validate on; {skipped[0]}")
+    return Validated(sum(errors) / len(errors), examples, skipped)
+
+
+def side_by_side(image: UInt8Image, *masks: UInt8Mask) -> Tensor:
+    """An image, (h, w, 3), and masks, (h, w), in a row, small enough to look at: (3, h, n w) uint8."""
+    height, width = image.shape[:2]
+    scale = min(1, _EXAMPLE_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pictures = [Image.fromarray(each).convert("RGB").resize(size) for each in (image, *masks)]
+    return torch.from_numpy(np.concatenate([np.asarray(each) for each in pictures], 1)).permute(2, 0, 1)

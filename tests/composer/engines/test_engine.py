@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dimtool.composer.engines.local import EngineError, LocalProcesses, core_count
+
+# Workers import what they run, and cannot import a test module: so the jobs are functions of Python's own.
+
+
+@pytest.fixture
+def no_workers_left() -> Iterator[None]:
+    yield
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+    assert [command for command in commands if "popen_loky" in command] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("no_workers_left")
+def test_every_job_gives_its_result_in_any_order(workers: int) -> None:
+    results = list(LocalProcesses(workers=workers).run(abs, range(-20, 0)))
+    assert sorted(results) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("no_workers_left")
+def test_an_unexpected_exception_of_a_job_is_not_swallowed(workers: int) -> None:
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        list(LocalProcesses(workers=workers).run(int, ["1", "2", "three", "4"]))
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_a_worker_that_dies_is_an_error_of_the_engine() -> None:
+    with pytest.raises(EngineError, match=r"a worker process was killed.*fewer --jobs"):
+        list(LocalProcesses(workers=2).run(os._exit, [3, 3, 3]))
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_results_that_are_not_wanted_any_more_end_the_work_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = LocalProcesses(workers=2).run(abs, range(1000))
+        assert next(results) >= 0
+        results.close()
+
+
+def test_workers_do_not_hear_ctrl_c_from_their_first_moment_on(run_python: Callable[..., str]) -> None:
+    """The signal reaches the whole process group: each worker would answer with a traceback.
+
+    In a fresh process, where the helpers that unblock signals as they start are not at work yet.
+    """
+    script = """
+import signal
+from functools import partial
+from dimtool.composer.engines.local import LocalProcesses
+
+blocked = partial(signal.pthread_sigmask, signal.SIG_BLOCK)  # given nothing more to block
+print(*(signal.SIGINT in mask for mask in LocalProcesses(workers=2).run(blocked, [[]] * 4)))
+print(signal.SIGINT in blocked([]))
+"""
+    assert run_python(script) == "True True True True\nFalse\n"
+
+
+def test_a_single_job_or_worker_is_this_process_itself() -> None:
+    seen: list[int] = []
+    for workers, jobs in ((1, [0, 0]), (2, [0])):
+        list(LocalProcesses(workers=workers).run(lambda _: seen.append(os.getpid()), jobs))
+    assert seen == [os.getpid()] * 3
+    assert list(LocalProcesses(workers=2).run(abs, [])) == []
+
+
+def test_cores_are_those_that_this_process_may_use() -> None:
+    assert 1 <= core_count() <= len(os.sched_getaffinity(0))

@@ -1,0 +1,151 @@
+"""index.json: what it says of a folder, in the same bytes each time, and files that are no index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dimtool.composer.shards.index import Index, ShardRecord, by_index, read_index, record_of, write_index
+from dimtool.composer.shards.layout import ShardError
+
+INDEX = Index(
+    split="test",
+    per_fg=20,
+    asked=60,
+    versions={"dimtool": "1", "pillow": "2"},
+    shards=(
+        ShardRecord(
+            file="0001-ä b.h5",
+            index=1,
+            foreground="ä b.png",
+            composites=20,
+            height=7,
+            width=9,
+            bytes=1234,
+            sha256="0f" * 32,
+        ),
+        ShardRecord(
+            file="0002-c.h5",
+            index=2,
+            foreground="c.png",
+            composites=19,
+            height=1,
+            width=2,
+            bytes=5,
+            sha256="a",
+        ),
+    ),
+)
+
+
+def test_index_comes_back(tmp_path: Path) -> None:
+    write_index(tmp_path, INDEX)
+    assert read_index(tmp_path) == INDEX
+    assert (INDEX.composites, INDEX.bytes) == (39, 1239)
+
+
+def test_content_is_as_the_format_says(tmp_path: Path) -> None:
+    write_index(tmp_path, INDEX)
+    text = (tmp_path / "index.json").read_text(encoding="utf-8")
+    assert "ä b" in text
+    assert text.endswith("}\n")
+    content = json.loads(text)
+    assert list(content) == sorted(content)
+    shards = content.pop("shards")
+    assert content == {
+        "format": "dimtool-index",
+        "version": 1,
+        "split": "test",
+        "per_fg": 20,
+        "asked": 60,
+        "composites": 39,
+        "versions": {"dimtool": "1", "pillow": "2"},
+    }
+    assert shards[0] == {
+        "file": "0001-ä b.h5",
+        "index": 1,
+        "foreground": "ä b.png",
+        "composites": 20,
+        "height": 7,
+        "width": 9,
+        "bytes": 1234,
+        "sha256": "0f" * 32,
+    }
+
+
+def test_same_index_same_bytes(tmp_path: Path) -> None:
+    """Whatever the order in which the versions were collected; nothing else is left in the folder."""
+    write_index(tmp_path, INDEX)
+    first = (tmp_path / "index.json").read_bytes()
+    write_index(tmp_path, replace(INDEX, versions=dict(reversed(INDEX.versions.items()))))
+    assert (tmp_path / "index.json").read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_record_of_a_shard(tmp_path: Path, shard_folder: Callable[..., list[object]]) -> None:
+    shard_folder(tmp_path, [(2, 5, 7)])
+    path = tmp_path / "0000-a.h5"
+    assert record_of(path) == ShardRecord(
+        file="0000-a.h5",
+        index=0,
+        foreground="Käfer 0 (1).png",
+        composites=2,
+        height=5,
+        width=7,
+        bytes=len(path.read_bytes()),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def test_records_in_the_order_of_the_list() -> None:
+    first, second = INDEX.shards
+    assert by_index([second, first]) == by_index([first, second]) == (first, second)
+
+
+def broken(change: Callable[[dict[str, object]], object]) -> str:
+    content = json.loads(json.dumps({"format": "dimtool-index", "version": 1, "composites": 0, "split": "a"}))
+    content |= {"per_fg": 1, "asked": 0, "versions": {}, "shards": []}
+    changed = change(content)
+    return json.dumps(content if changed is None else changed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        broken(lambda content: content.pop("shards") and None),
+        broken(lambda content: {**content, "shards": 3}),
+        broken(lambda content: {**content, "shards": [{"file": "a"}]}),
+        broken(lambda content: {**content, "surprise": 1}),
+        broken(lambda content: {name: value for name, value in content.items() if name != "split"}),
+        broken(lambda content: {name: value for name, value in content.items() if name != "format"}),
+        broken(lambda content: {**content, "version": 2}),
+        broken(lambda content: {**content, "format": "dimtool-shard"}),
+    ],
+)
+def test_no_index(tmp_path: Path, text: str) -> None:
+    """Whatever is in it, one line that names the file."""
+    (tmp_path / "index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ShardError) as caught:
+        read_index(tmp_path)
+    assert str(caught.value).count(str(tmp_path / "index.json")) == 1
+    assert str(caught.value).splitlines() == [str(caught.value)]
+
+
+def test_index_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ShardError, match="is broken"):
+        read_index(tmp_path)
+    with pytest.raises(ShardError, match="does not exist"):
+        read_index(tmp_path / "missing")
+    with pytest.raises(ShardError, match="does not exist"):
+        read_index(tmp_path / "index.json")  # a file in the place of a folder

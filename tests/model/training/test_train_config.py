@@ -1,0 +1,250 @@
+"""What a training is asked for: defaults, values that are refused, and the same from a TOML file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimtool.cli import run
+from dimtool.errors import WrongUseError
+from dimtool.model.training import stages as training
+from dimtool.model.training.config import TrainConfig
+
+# ---- the configuration -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rate": 0.0}, "a learning rate of 0.0 is no positive number"),
+        ({"learning_rate": -1e-5}, "a learning rate of -1e-05"),
+        ({"learning_rate": math.nan}, "a learning rate of nan"),
+        ({"learning_rate": math.inf}, "a learning rate of inf"),
+        ({"val_share": 1.0}, "a validation share of 1 is not from 0 to below 1"),
+        ({"val_share": -0.1}, "a validation share of -0.1"),
+        ({"val_share": math.nan}, "a validation share of nan"),
+        ({"epochs": None}, "None epochs: say how long to train"),
+        ({"epochs": 0.0}, "0.0 epochs: say how long to train"),
+        ({"epochs": -1.0}, "-1.0 epochs"),
+        ({"epochs": math.inf}, "inf epochs"),
+        ({"epochs": math.nan}, "nan epochs"),
+        ({"steps": 0}, "steps is 0: at least 1"),
+        *[({name: 0}, f"{name} is 0: at least 1") for name in ("batch_size", "val_count", "val_every")],
+        *[({name: -3}, f"{name} is -3: at least 1") for name in ("save_every", "keep", "log_every")],
+        *[({name: -1}, f"{name} is -1: at least 0") for name in ("workers", "seed")],
+        ({"val_radius": 255}, "a trimap radius of 255 is not in 0 to 254"),
+        ({"val_radius": -1}, "a trimap radius of -1"),
+        ({"crop_size": 0}, r"crops of \(320, 480, 640\) to 0 pixels"),
+        ({"crop_cuts": ()}, r"crops of \(\) to 320 pixels"),
+        ({"radii": (9, 3)}, r"trimap radii \(9, 3\)"),
+        ({"stage2_radius": 128}, "a trimap radius of 128 in crops scaled by 2"),
+        ({"bottleneck": "wide"}, "bottleneck is 'wide'; choose 'fc6' or 'slim'"),
+        ({"width": 0.0}, "width is 0.0; choose a number above 0"),
+        ({"width": 2.0}, "width is 2.0"),
+    ],
+)
+def test_values_that_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(WrongUseError, match=f"^{message}") as caught:
+        TrainConfig(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_stage_does_not_need_is_not_looked_at() -> None:
+    assert TrainConfig(stages=(1, 3), stage2_radius=128).stages == (1, 3)
+    assert TrainConfig(steps=5, epochs=None).steps == 5
+
+
+def test_each_stage_has_crops_of_its_own() -> None:
+    config = TrainConfig(crop_size=64, crop_cuts=(64, 96), radii=(2, 5), stage2_radius=7)
+    first, second, third = (config.crops(stage) for stage in (1, 2, 3))
+    assert {(each.size, each.cuts) for each in (first, second, third)} == {(64, (64, 96))}
+    assert (first.radii, second.radii, third.radii) == ((2, 5), (7, 7), (2, 5))
+    assert (first.colours, second.colours, third.colours) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("width", "weights", "expected"),
+    [(1.0, None, "imagenet"), (0.5, None, "none"), (1.0, "none", "none"), (1.0, "a.pth", "a.pth")],
+)
+def test_imagenets_weights_fit_the_full_width_alone(width: float, weights: str | None, expected: str) -> None:
+    assert TrainConfig(width=width, weights=weights).encoder_weights == expected
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+Asked = Callable[..., TrainConfig]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
+    """Configurations that the command would have trained."""
+    configs: list[TrainConfig] = []
+
+    def train(config: TrainConfig, _: object) -> training.Result:
+        configs.append(config)
+        return training.Result(Path("model.safetensors"), None)
+
+    monkeypatch.setattr(training, "train", train)
+    return configs
+
+
+@pytest.fixture
+def asked(captured: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """What the command asks for with these arguments and, where it is given, this TOML."""
+
+    def call(*arguments: object, toml: str | None = None) -> TrainConfig:
+        words = ["train", *_config_file(tmp_path, toml), *map(str, arguments)]
+        captured.clear()
+        assert run(words) == 0, capsys.readouterr().err
+        (config,) = captured
+        return config
+
+    return call
+
+
+@pytest.fixture
+def refused(captured: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """The last line of the refusal of these arguments and this TOML; nothing was trained."""
+
+    def call(*arguments: object, toml: str | bytes | None = None) -> str:
+        assert run(["train", *_config_file(tmp_path, toml), *map(str, arguments)]) == 2
+        assert captured == []
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        return error.rstrip().splitlines()[-1]
+
+    return call
+
+
+def _config_file(folder: Path, toml: str | bytes | None) -> list[str]:
+    if toml is None:
+        return []
+    path = folder / "train.toml"
+    path.write_bytes(toml if isinstance(toml, bytes) else toml.encode())
+    return ["--config", str(path)]
+
+
+def test_the_command_s_defaults_are_the_configuration_s(asked: Asked) -> None:
+    assert asked() == TrainConfig()
+    assert asked(toml="") == TrainConfig()
+
+
+# As on the command line, as in TOML, as in the configuration: one line for each option.
+OPTIONS: dict[str, tuple[str, str, Any]] = {
+    "shards": ("a b/train", '"a b/train"', Path("a b/train")),
+    "out": ("runs/x", '"runs/x"', Path("runs/x")),
+    "stage": ("2", "2", (2,)),
+    "steps": ("12", "12", 12),
+    "epochs": ("1.5", "1.5", 1.5),
+    "batch-size": ("16", "16", 16),
+    "learning-rate": ("1e-4", "1e-4", 1e-4),
+    "precision": ("bf16", '"bf16"', "bf16"),
+    "compile": ("", "true", True),
+    "workers": ("0", "0", 0),
+    "seed": ("3", "3", 3),
+    "skip-bad": ("", "true", True),
+    "bottleneck": ("slim", '"slim"', "slim"),
+    "width": ("0.25", "0.25", 0.25),
+    "weights": ("vgg.pth", '"vgg.pth"', "vgg.pth"),
+    "init": (__file__, f'"{__file__}"', Path(__file__)),
+    "crop-size": ("64", "64", 64),
+    "crop-cuts": ("64,96", "[64, 96]", (64, 96)),
+    "radii": ("2,5", "[2, 5]", (2, 5)),
+    "stage2-radius": ("4", "4", 4),
+    "val-shards": ("v", '"v"', Path("v")),
+    "val-share": ("10%", '"10%"', 0.1),
+    "val-count": ("9", "9", 9),
+    "val-radius": ("8", "8", 8),
+    "val-every": ("7", "7", 7),
+    "save-every": ("6", "6", 6),
+    "keep": ("5", "5", 5),
+    "log-every": ("4", "4", 4),
+}
+
+
+def field_of(option: str) -> str:
+    return "stages" if option == "stage" else option.replace("-", "_")
+
+
+def words_of(option: str) -> list[str]:
+    return [f"--{option}", OPTIONS[option][0]] if OPTIONS[option][0] else [f"--{option}"]
+
+
+def test_every_field_has_an_option() -> None:
+    assert {field_of(option) for option in OPTIONS} == {field.name for field in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_sets_its_field_and_no_other(asked: Asked, option: str) -> None:
+    _, toml, value = OPTIONS[option]
+    expected = replace(TrainConfig(), **{field_of(option): value})
+    assert expected != TrainConfig()
+    assert asked(*words_of(option)) == expected
+    assert asked(toml=f"{option} = {toml}") == expected
+    assert asked(toml=f"{option.replace('-', '_')} = {toml}\n# a comment") == expected
+
+
+def test_the_command_line_wins(asked: Asked) -> None:
+    toml = 'batch-size = 16\ncompile = true\nstage = "3"\nradii = "1,4"\nseed = 2'
+    config = asked("--batch-size", 1, "--no-compile", "--stage", "all", "--radii", "2,3", toml=toml)
+    assert config == TrainConfig(seed=2, radii=(2, 3))  # though these are the defaults
+
+
+def test_the_order_of_options_does_not_matter(asked: Asked, tmp_path: Path) -> None:
+    path = _config_file(tmp_path, "seed = 2\nkeep = 4")[1]
+    assert asked("--seed", 5, "--config", path) == TrainConfig(seed=5, keep=4)
+
+
+@pytest.mark.parametrize("toml", ["steeps = 5", "Steps = 5", "[train]\nsteps = 5", "no-compile = true"])
+def test_a_key_that_is_no_option_is_named(refused: Refused, tmp_path: Path, toml: str) -> None:
+    key = {"s": "steeps", "S": "Steps", "[": "train", "n": "no_compile"}[toml[0]]
+    line = refused(toml=f"seed = 1\n{toml}")
+    assert line.endswith(f"{tmp_path}/train.toml sets {key}, which is no option of `dimtool train`")
+
+
+@pytest.mark.parametrize("toml", ["steps", "steps = 1\nsteps = 2", b"\xff\xfe", b"seed = 1\0", "= 3"])
+def test_what_is_no_toml(refused: Refused, tmp_path: Path, toml: str | bytes) -> None:
+    assert f"{tmp_path}/train.toml cannot be read as TOML: " in refused(toml=toml)
+
+
+def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
+    assert f"{tmp_path}/none.toml cannot be read as TOML: " in refused("--config", tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("batch-size = 0", "--batch-size"),
+        ('steps = "many"', "--steps"),
+        ('precision = "fp16"', "--precision"),
+        ("stage = 4", "--stage"),
+        ("val-share = 200", "--val-share"),
+        ("val-share = 0.05", "could be a share or a percentage"),
+        ('compile = "maybe"', "--compile"),
+        ('init = "no/such/model"', "no/such/model"),
+        ("radii = [5, 1]", "trimap radii (5, 1)"),
+        ("crop-cuts = []", "crop"),
+        ("learning-rate = nan", "a learning rate of nan"),
+        ("val-radius = 255", "a trimap radius of 255"),
+        ("val-share = 100", "a validation share of 1 "),
+        ("steps = [1, 2]", "--steps"),
+        ("steps = 1.5", "--steps"),
+        ("crop-cuts = [320.5]", "--crop-cuts"),
+        ('crop-cuts = ["a"]', "--crop-cuts"),
+        ("batch-size = {of = 3}", "--batch-size"),
+        ('config = "other.toml"', "sets config, which is no option"),
+    ],
+)
+def test_a_value_that_is_wrong_is_named(refused: Refused, toml: str, words: str) -> None:
+    assert words in refused(toml=toml)
+
+
+def test_resume_wants_something_to_resume(refused: Refused, tmp_path: Path) -> None:
+    line = refused("--resume", "--out", tmp_path / "run")
+    assert line == f"dimtool: {tmp_path}/run has no checkpoint to resume from: run without --resume"
