@@ -20,6 +20,7 @@ ORDER = (
     ("composer.commands", "model.commands"),
     ("model.evaluation",),
     ("model.training",),
+    ("model.runs",),
     ("model.crops",),
     ("model.inference",),
     ("model.network",),

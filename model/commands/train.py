@@ -44,7 +44,7 @@ def _as_typed(value: Any) -> str:
 
 
 def _workers() -> int:
-    from ..training.config import default_workers
+    from ..runs.config import default_workers
 
     return default_workers()
 
@@ -156,8 +156,8 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
       dimtool train --batch-size 16 --precision bf16 --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
-    from ..training.config import TrainConfig
-    from ..training.run import Run, RunError
+    from ..runs.config import TrainConfig
+    from ..runs.folder import Run, RunError
     from ..training.stages import train
     from .progress import TrainBar
 

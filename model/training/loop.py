@@ -25,9 +25,9 @@ from ..crops.reading import Crop
 from ..inference.matter import Matter
 from ..network.checkpoint import Progress
 from ..network.dim import DeepImageMatting, Stage
-from .config import TrainConfig
+from ..runs.config import TrainConfig
+from ..runs.folder import Run
 from .reporting import NotFiniteError, Reporter, StoppedError, WorkerError
-from .run import Run
 from .signals import begin_worker, signals_held, stop_signals
 from .step import stage_losses, to_device
 from .validation import ValidationSet, validate

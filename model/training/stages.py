@@ -24,10 +24,10 @@ from ..crops.dataset import TrainingCrops
 from ..network.checkpoint import Progress, load_checkpoint, load_model
 from ..network.dim import DeepImageMatting, Stage
 from ..network.vgg16 import load_vgg16
-from .config import TrainConfig
+from ..runs.config import TrainConfig
+from ..runs.folder import Run, RunError, index_digest, open_run
 from .loop import StageLoop
 from .reporting import Reporter, Silent, death_of_a_worker_told
-from .run import Run, RunError, index_digest, open_run
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
 Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train on; what to validate on

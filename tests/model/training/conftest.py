@@ -13,7 +13,7 @@ import torch
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.network.checkpoint import save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
-from dimtool.model.training.config import TrainConfig
+from dimtool.model.runs.config import TrainConfig
 
 TINY = ModelConfig(bottleneck="slim", width=0.0625)
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
-from dimtool.model.training.config import TrainConfig
 from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import Result, train
 

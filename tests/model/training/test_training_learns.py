@@ -15,7 +15,7 @@ from dimtool.composer.building.build import build_dataset
 from dimtool.composer.demo import make_demo
 from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.sources.manifest import Lists, read_manifest
-from dimtool.model.training.config import TrainConfig
+from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import train
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.network.checkpoint import load_model
+from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
-from dimtool.model.training.config import TrainConfig
 from dimtool.model.training.losses import Losses
 from dimtool.model.training.reporting import NotFiniteError, Silent
 from dimtool.model.training.stages import train

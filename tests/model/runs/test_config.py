@@ -12,8 +12,8 @@ import pytest
 
 from dimtool.cli import run
 from dimtool.errors import WrongUseError
+from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import stages as training
-from dimtool.model.training.config import TrainConfig
 
 # ---- the configuration -------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ from dimtool.errors import WrongUseError
 from dimtool.model.network import checkpoint
 from dimtool.model.network.checkpoint import CheckpointError, Progress, load_model
 from dimtool.model.network.dim import DeepImageMatting
-from dimtool.model.training.config import TrainConfig
-from dimtool.model.training.run import Run, RunError, open_run
+from dimtool.model.runs.config import TrainConfig
+from dimtool.model.runs.folder import Run, RunError, open_run
 from dimtool.version import __version__
 
 pytestmark = pytest.mark.usefixtures("one_thread")
