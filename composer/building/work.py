@@ -11,7 +11,7 @@ from pathlib import Path
 from ...arrays import UInt8Image
 from ...errors import DimtoolError
 from ...files import file_sha256, publish
-from ..pixels.composition import composite, fit_background
+from ..pixels.composition import Compositor, fit_background
 from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
 from ..shards.index import ShardRecord, record_of
 from ..shards.layout import BACKGROUND_RADIUS, ShardError, ShardHeader
@@ -139,11 +139,11 @@ def read_matte(entry: ForegroundEntry) -> Matte:
 
 
 def _layers(entry: ForegroundEntry, matte: Matte) -> Iterator[Layer]:
-    foreground, alpha = matte.foreground.pixels, matte.alpha.pixels
+    composed = Compositor(matte.foreground.pixels, matte.alpha.pixels)
     for path in entry.backgrounds:
         source = read_background(path)
-        background = fit_source(source, *alpha.shape)
-        yield Layer(composite(foreground, alpha, background), background, source)
+        background = fit_source(source, *matte.alpha.pixels.shape)
+        yield Layer(composed(background), background, source)
 
 
 def fit_source(source: Source, height: int, width: int) -> UInt8Image:

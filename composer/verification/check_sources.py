@@ -8,7 +8,7 @@ from functools import cached_property
 from ...arrays import UInt8Image, UInt8Mask
 from ...text import count
 from ..building.work import fit_source
-from ..pixels.composition import composite
+from ..pixels.composition import Compositor
 from ..shards.layout import current_versions
 from .originals import Original, Originals
 from .subject import Subject, wrong_pixels
@@ -35,16 +35,21 @@ class Sources:
         self._tell(self.originals.alpha, None)
         return self.originals.matte
 
+    @cached_property
+    def compositor(self) -> Compositor | None:
+        """What blends the sources' foreground over backgrounds, or None as `matte`."""
+        return None if self.matte is None else Compositor(*self.matte)
+
     def check(self, i: int, layer: UInt8Image, stored: UInt8Image) -> None:
         """Composite `i` and its stored background against those of the source files, bit for bit."""
         if self.originals is None or (original := self.originals.background(i)) is None:
             return
-        matte = self.matte
+        compose = self.compositor
         self._tell(original, i)
-        if original.source is None or matte is None:
+        if original.source is None or compose is None:
             return
-        fitted = fit_source(original.source, *matte[1].shape)
-        if wrong := wrong_pixels(composite(*matte, fitted) != layer):
+        fitted = fit_source(original.source, *self.subject.shard.shape)
+        if wrong := wrong_pixels(compose(fitted) != layer):
             what = f"it is not the composition of its sources in {count(wrong, 'pixel')}"
             self.subject.found("composition", what, composite=i)
         if wrong := wrong_pixels(fitted * self.subject.band[..., None] != stored):

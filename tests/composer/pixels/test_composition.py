@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from dimtool.composer.pixels.composition import composite, fit_background
+from dimtool.composer.pixels.composition import Compositor, composite, fit_background
 from dimtool.composer.sources.images import read_alpha, read_background, read_foreground
 
 UInt8 = NDArray[np.uint8]
@@ -220,3 +220,18 @@ def test_real_images(
         crop = np.s_[max(y - 25, 0) : y + 25, max(x - 25, 0) : x + 25]
         expected = official_loop(np.asarray(front)[crop], matte[crop], cut[crop])
         assert np.array_equal(ours[crop], expected)
+
+
+@pytest.mark.parametrize("keep", [0, 40_000, 64_000_000])
+def test_a_compositor_used_again_and_again_gives_what_a_new_one_gives(keep: int) -> None:
+    """Whatever it keeps of the foreground: nothing, some rows, or all."""
+    rng = np.random.default_rng(3)
+    foreground = rng.integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    alpha = rng.integers(0, 256, (90, 70), dtype=np.uint8)
+    alpha[:40], alpha[40:60, :60] = np.where(alpha[:40] > 128, 255, 0), 0  # rows with few between, and none
+    compose = Compositor(foreground, alpha, keep=keep)
+    for _ in range(3):
+        background = rng.integers(0, 256, foreground.shape, dtype=np.uint8)
+        a = alpha[..., None] / 255
+        expected = (a * foreground + (1 - a) * background).astype(np.uint8)
+        assert np.array_equal(compose(background), expected)
