@@ -22,7 +22,7 @@ from dimtool.composer.pixels.trimap import trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.composer.sources.manifest import Lists, read_manifest
 from dimtool.metrics import Scores, matting_scores
-from dimtool.model.evaluation import evaluate as evaluation_module
+from dimtool.model.evaluation import subjects as subjects_module
 from dimtool.model.evaluation.evaluate import Evaluation, ImageScores, evaluate
 from dimtool.model.evaluation.page import pick_images
 from dimtool.model.evaluation.subjects import (
@@ -110,7 +110,7 @@ def test_scores_each_composite_of_the_shards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the images do not fit the memory together: then they are matted one by one."""
-    monkeypatch.setattr(evaluation_module, "free_memory", lambda device: memory)
+    monkeypatch.setattr(subjects_module, "free_memory", lambda device: memory)
     images = TestImages(shards, Trimaps(radius=6))
     matter = Matter(model=model, device=torch.device("cpu"))
     subject = ModelSubject(matter=matter, images=images, batch_size=loading[0], workers=loading[1])

@@ -24,7 +24,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "onnx.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "onnx.md"
 
 
 def save_random(path: Path, seed: int) -> Path:
