@@ -22,7 +22,7 @@ ORDER = (
     ("model.training",),
     ("model.runs",),
     ("model.crops",),
-    ("model.inference",),
+    ("model.inference", "model.updates"),
     ("model.network",),
     ("composer.report",),
     ("composer.verification",),

@@ -1,0 +1,25 @@
+"""A batch that does not fit the memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+def parts(batch: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """A batch in `count` equal parts, in order: their mean gradient is the batch's, in a part of its memory.
+
+    What is no tensor goes with each part. Raises ValueError where the samples do not divide equally.
+    """
+    samples = len(batch["image"])
+    if samples % count:
+        raise ValueError(f"{samples} samples do not make {count} equal parts")
+    size = samples // count
+    for start in range(0, samples, size):
+        yield {
+            # What no loss of the stage needs is empty.
+            name: each[start : start + size] if isinstance(each, Tensor) else each
+            for name, each in batch.items()
+        }
