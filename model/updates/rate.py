@@ -30,7 +30,7 @@ class LearningRate:
         """The rate of step `step`, from 0; above 0 wherever the stage has the step."""
         rising = round(self.warmup * self.steps)
         if step < rising:
-            return self.peak * (step + 1) / rising
+            return self.peak * ((step + 1) / rising)
         if self.schedule == "cosine":
             return self.peak * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising))) / 2
         if self.schedule == "step":
