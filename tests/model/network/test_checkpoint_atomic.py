@@ -160,7 +160,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from dimtool.model import checkpoint
+from dimtool.model.network import checkpoint
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 
 root = Path(sys.argv[1])

@@ -12,7 +12,7 @@ from dimtool.model.network import vgg16
 from dimtool.model.network.dim import IMAGENET_DEVIATION, IMAGENET_MEAN, EncoderDecoder, ModelConfig
 from dimtool.model.network.vgg16 import load_vgg16
 
-REAL = Path(__file__).parents[3] / "shared" / "weights" / "vgg16_features_fp16.safetensors"
+REAL = Path(__file__).parents[4] / "shared" / "weights" / "vgg16_features_fp16.safetensors"
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: a pooling
 
 

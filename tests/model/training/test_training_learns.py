@@ -16,8 +16,9 @@ from dimtool.composer.demo import make_demo
 from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.sources.manifest import Lists, read_manifest
 from dimtool.model.runs.config import TrainConfig
-from dimtool.model.training.reporting import Silent
+from dimtool.model.training import reporting
 from dimtool.model.training.stages import train
+from dimtool.progress import Silent
 
 # Steps and learning rate of each stage. A tenth of the steps would do to beat a random guess; these leave a
 # margin that seeds do not use up: 0.60 to 0.78 of the better trivial answer, over two runs of three seeds.
@@ -89,7 +90,7 @@ def test_each_stage_beats_the_trivial_answers_on_unseen_foregrounds(
             workers=0,
             seed=seed,
         )
-        train(config, Silent())
+        train(config, reporting.Silent())
     trivial = min(sad_of_a_constant(sets.unseen, answer) for answer in (128 / 255, 0.5))
     reached = {stage: metrics(tmp_path / f"stage {stage}")[-1]["val_sad"] for stage in STAGES}
     print(f"seed {seed}: trivial {trivial:.3f}, stages {reached}")

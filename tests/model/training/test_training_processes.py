@@ -245,7 +245,7 @@ def test_with_worker_processes(start: Started, undisturbed: Path, tmp_path: Path
 
 _FAULTY = """
 from dimtool import cli
-from dimtool.model import loop
+from dimtool.model.training import loop
 
 def fail(*_):
     raise ZeroDivisionError("ours")
