@@ -21,6 +21,7 @@ ORDER = (
     ("model.evaluation",),
     ("model.training",),
     ("model.runs",),
+    ("model.processes",),
     ("model.crops",),
     ("model.inference", "model.updates"),
     ("model.network",),

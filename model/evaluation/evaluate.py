@@ -24,7 +24,7 @@ from ...manifests.published import PUBLISHED
 from ...metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from ...progress import Reporter
 from ...text import table
-from ..training.signals import begin_worker, signals_held
+from ..processes.signals import begin_worker, signals_held
 from .subjects import EvaluationError, Item, Subject
 
 METRICS = ("sad", "mse", "grad", "conn")

@@ -26,7 +26,7 @@ from ..crops.readable import Collated, Readable
 from ..inference.matter import Matter, to_input, to_uint8
 from ..inference.memory import free_memory, pixels_that_fit
 from ..inference.tiling import padded_pixels
-from ..training.signals import begin_worker, signals_held
+from ..processes.signals import begin_worker, signals_held
 
 
 class EvaluationError(DimtoolError):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from torch import Tensor
 
 from ...errors import DimtoolError
+from ..network.dim import Stage
+from ..processes.feeding import WorkerError
+from ..runs.folder import Run
 
 
 class StoppedError(DimtoolError):
@@ -15,20 +21,6 @@ class StoppedError(DimtoolError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-class NotFiniteError(DimtoolError):
-    """The loss is no number any more; the message says where the batch's indices are."""
-
-
-class WorkerError(DimtoolError):
-    """A process that reads crops was killed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a worker process was killed, perhaps for want of memory: try fewer --workers; "
-            "the same command goes on from the last checkpoint"
-        )
 
 
 class Reporter(Protocol):
@@ -55,6 +47,25 @@ class Silent:
 
     def step(self, steps: int, values: dict[str, float]) -> None:
         """Nothing."""
+
+
+class Log:
+    """Where a stage's values go: metrics.jsonl and TensorBoard; only the main process writes."""
+
+    def __init__(self, run_folder: Run, accelerator: Accelerator, stage: Stage) -> None:
+        self._run_folder, self._accelerator, self._stage = run_folder, accelerator, stage
+
+    def values(self, step: int, values: Mapping[str, Any]) -> None:
+        """What is known after a step."""
+        self._run_folder.log({"stage": self._stage, "step": step, **values})
+        named = {f"stage{self._stage}/{name}": value for name, value in values.items()}
+        self._accelerator.log(named, step=step)
+
+    def pictures(self, step: int, examples: Sequence[Tensor]) -> None:
+        """Image, trimap, prediction and truth beside each other, in TensorBoard."""
+        writer = self._accelerator.get_tracker("tensorboard", unwrap=True)
+        for number, picture in enumerate(examples):
+            writer.add_image(f"stage{self._stage}/validation_{number}", picture, step)
 
 
 @contextmanager

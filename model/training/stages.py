@@ -27,6 +27,7 @@ from ..network.vgg16 import load_vgg16
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, RunError, index_digest, open_run
 from .loop import StageLoop
+from .optimisation import Optimisation
 from .reporting import Reporter, Silent, death_of_a_worker_told
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
@@ -138,9 +139,8 @@ class Trainer:
                 "there first, or name a model with --init"
             )
         self.model.set_stage(stage)
-        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        on_gpu = self.accelerator.device.type == "cuda"
-        adam = torch.optim.Adam(learning, lr=self.config.learning_rate, fused=True if on_gpu else None)
+        optimisation = Optimisation(self.model, self.accelerator, learning_rate=self.config.learning_rate)
+        adam = optimisation.adam
         forward = torch.compile(self.model) if self.config.compile else self.model
         forward, _ = self.accelerator.prepare(forward, adam)
         progress = Progress(stage=stage, step=0)
@@ -155,7 +155,7 @@ class Trainer:
             reporter=self.reporter,
             model=self.model,
             forward=forward,
-            adam=adam,
+            optimisation=optimisation,
             crops=self._crops(stage),
             validation=self.validation,
             progress=progress,

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from dimtool.cli import run
 from dimtool.model.network.checkpoint import load_model, save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
-from dimtool.model.training.loop import StageLoop
+from dimtool.model.processes.feeding import Feed
 
 _OPTIONS = "--width 0.0625 --bottleneck slim --crop-size 64 --crop-cuts 64 --workers 0 --log-every 1"
 TINY = [*_OPTIONS.split(), "--steps", "1", "--val-count", "1"]
@@ -256,7 +256,7 @@ def test_a_worker_that_is_killed(error: Exception, train: Any, monkeypatch: pyte
         raise error
         yield
 
-    monkeypatch.setattr(StageLoop, "_loader", killed)
+    monkeypatch.setattr(Feed, "_loader", killed)
     stopped = train()
     assert stopped.code == 1
     assert stopped.error.startswith("dimtool: a worker process was killed, perhaps for want of memory: ")

@@ -18,8 +18,9 @@ from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
+from dimtool.model.training.finiteness import NotFiniteError
 from dimtool.model.training.losses import Losses
-from dimtool.model.training.reporting import NotFiniteError, Silent
+from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import train
 
 # ---- numbers that are none ---------------------------------------------------------------------------------
