@@ -57,9 +57,9 @@ def predict_command(
 
     A trimap is 0 where background, 255 where foreground, 128 where the alpha is sought. Photograph and trimap
     may have any size and mode; each is turned upright by its own EXIF tag. An image that does not fit the
-    memory is matted in overlapping tiles, with the same result. Files that are there are kept, and what
-    fails is listed at the end. Foreground colours need pymatting: pip install 'dimtool[predict]'; its first
-    use takes a minute, to compile itself.
+    memory is matted in overlapping tiles, with the same result. Files that are there are kept where they were
+    made of the same photograph, trimap, model and options, and what fails is listed at the end. Foreground
+    colours need pymatting: pip install 'dimtool[predict]'; its first use takes a minute, to compile itself.
 
     \b
     Examples:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
+import shutil
+import sys
+import tempfile
 from typing import Any
 
 from ...errors import WrongUseError
+from ...text import first_line
 
 
 class MissingExtraError(WrongUseError):
@@ -20,3 +26,40 @@ def optional(module: str, *, extra: str) -> Any:
         raise MissingExtraError(
             f"{module.partition('.')[0]} cannot be imported ({error}): pip install 'dimtool[{extra}]'"
         ) from error
+
+
+def pymatting(module: str) -> tuple[Any, list[str]]:
+    """A module of pymatting, and what to say of it.
+
+    It is compiled at its first import, which numba keeps beside it or in the user's cache folder. In a
+    container neither may be writable: then in a folder that lasts as long as the process. Raises
+    MissingExtraError.
+    """
+    name = f"pymatting.{module}"
+    try:
+        return optional(name, extra="predict"), []
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):  # numba says so where no folder can be written
+            raise
+        folder = _cache_for_now(error)
+    for each in [each for each in sys.modules if each.partition(".")[0] == "pymatting"]:
+        del sys.modules[each]  # some of it is there, some is not
+    optional("numba", extra="predict").config.CACHE_DIR = folder
+    note = (
+        "pymatting has no folder to keep what it compiles, which takes a minute each time: set "
+        "NUMBA_CACHE_DIR to one that you may write"
+    )
+    return optional(name, extra="predict"), [note]
+
+
+def _cache_for_now(error: RuntimeError) -> str:
+    try:
+        folder = tempfile.mkdtemp(prefix="dimtool-numba-")
+    except OSError as again:
+        raise MissingExtraError(
+            f"pymatting cannot keep what it compiles ({first_line(again)}): set NUMBA_CACHE_DIR to a folder "
+            "that you may write"
+        ) from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = folder  # for processes that this one starts
+    return folder

@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ...arrays import UInt8Image
-from .extras import optional
+from .extras import pymatting
 from .matter import Alpha
 
-_MODULE, _EXTRA = "pymatting.foreground.estimate_foreground_ml", "predict"
+_MODULE = "foreground.estimate_foreground_ml"
 
 
-def check_estimator() -> None:
-    """Raise MissingExtraError now, not after the first alpha, where `estimate_foreground` could not run."""
-    optional(_MODULE, extra=_EXTRA)
+def check_estimator() -> list[str]:
+    """What to say of `estimate_foreground`; MissingExtraError now, not after the first alpha."""
+    return pymatting(_MODULE)[1]
 
 
 def estimate_foreground(image: UInt8Image, alpha: Alpha) -> UInt8Image:
@@ -27,7 +27,7 @@ def estimate_foreground(image: UInt8Image, alpha: Alpha) -> UInt8Image:
     """
     if alpha.size == 1:  # its levels start at one pixel, and it divides by their number
         return image
-    estimate = optional(_MODULE, extra=_EXTRA).estimate_foreground_ml
+    estimate = pymatting(_MODULE)[0].estimate_foreground_ml
     colours: NDArray[np.float32] = estimate(image / np.float32(255), alpha)
     return np.where((alpha == 1)[..., None], image, _to_uint8(colours))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from ...errors import WrongUseError
 from ...text import size
 from ..network.checkpoint import load_model
 from ..network.dim import DeepImageMatting, ModelConfig
+from .inputs import Pixels, as_image, as_trimap
 from .memory import bytes_needed, free_memory, pixels_that_fit
 from .tiling import Span, Tile, plan_tiles, receptive_margin, smallest_tile
 
@@ -34,12 +38,13 @@ class Matter:
         self.model = model.to(device).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def matte(self, image: UInt8Image, trimap: UInt8Mask, *, max_memory: int | None = None) -> Alpha:
+    def matte(self, image: Pixels, trimap: Pixels, *, max_memory: int | None = None) -> Alpha:
         """The alpha of an image of any size, (h, w) float32 in 0..1.
 
         image: (h, w, 3) uint8 RGB. trimap: (h, w) uint8: 0 background, 128 unknown, 255 foreground; where it
-        is known, alpha is 0 and 1. max_memory: bytes that may be taken beside the model, the image and the
-        result; by default three quarters of what the device has free.
+        is known, alpha is 0 and 1. Either may be a NumPy array, a list, a tensor or an image of Pillow.
+        max_memory: bytes that may be taken beside the model, the image and the result; by default three
+        quarters of what the device has free.
 
         An image that does not fit is matted in tiles that overlap by twice as far as a pixel's alpha can
         depend on the image (2 x 192 pixels, or 2 x 288 with the bottleneck "fc6"). So there is nothing to
@@ -49,6 +54,7 @@ class Matter:
 
         Raises ValueError for other shapes, types or values; MemoryTooLittleError where not one tile fits.
         """
+        image, trimap = as_image(image), as_trimap(trimap)
         _check(image, trimap)
         unknown = trimap == UNKNOWN
         alpha: Alpha = (trimap == 255).astype(np.float32)
@@ -90,6 +96,18 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Matter:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return Matter(model=load_model(Path(path)), device=torch.device(device))
+
+
+def fingerprint(model: DeepImageMatting) -> str:
+    """SHA-256, in hexadecimal, of all that a model's alphas depend on: weights, configuration and stage.
+
+    The same wherever the weights lie: in a checkpoint of a run, in its model.safetensors, in a copy.
+    """
+    digest = hashlib.sha256(json.dumps([asdict(model.config), model.stage]).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().cpu().numpy().data)
+    return digest.hexdigest()
 
 
 def plan(config: ModelConfig, shape: tuple[int, ...], pixels: int) -> list[Tile]:
@@ -136,28 +154,13 @@ def _scaled(alpha: Alpha, most: int) -> NDArray[np.float64]:
     return np.asarray(np.floor(alpha.astype(np.float64) * most + 0.5))
 
 
-def trimap_values(trimap: UInt8Mask) -> list[int]:
-    """The values of a trimap that are none of 0, 128 and 255, in order."""
-    found = np.bincount(trimap.ravel(), minlength=256) > 0
-    found[[0, UNKNOWN, 255]] = False
-    values: list[int] = np.flatnonzero(found).tolist()
-    return values
-
-
 def _within(span: Span) -> slice:
     """What is kept, counted from where the tile begins."""
     return slice(span.kept.start - span.seen.start, span.kept.stop - span.seen.start)
 
 
 def _check(image: UInt8Image, trimap: UInt8Mask) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or trimap.shape != image.shape[:2] or trimap.size == 0:
+    if trimap.shape != image.shape[:2] or trimap.size == 0:
         raise ValueError(
             f"image {image.shape} and trimap {trimap.shape} do not fit; give (h, w, 3) and (h, w), not empty"
-        )
-    if image.dtype != np.uint8 or trimap.dtype != np.uint8:
-        raise ValueError(f"image is {image.dtype} and trimap {trimap.dtype}; give uint8, 0 to 255")
-    others = trimap_values(trimap)
-    if others:
-        raise ValueError(
-            f"trimap has the values {', '.join(map(str, others[:8]))}; make each pixel 0, 128 or 255"
         )

@@ -35,8 +35,9 @@ MAX_DIFFERENCE = 1e-4
 
 _DESCRIPTION = (
     "Deep Image Matting. image: (batch, height, width, 3) uint8 RGB; trimap: (batch, height, width) uint8, "
-    "0 background, 128 unknown, 255 foreground; alpha: (batch, height, width) float32 in 0..1, "
-    "the trimap's where that is known. Any height and width; the normalisation is in the file."
+    "0 background, 128 unknown, 255 foreground, any other value unknown as 128 is; alpha: (batch, height, "
+    "width) float32 in 0..1, the trimap's where that is known. Any height and width; the normalisation is in "
+    "the file."
 )
 # The image's free sizes have names; the trimap's are found to be the same.
 _FREE = ({0: "batch", 1: "height", 2: "width"}, dict.fromkeys(range(3), torch.export.Dim.DYNAMIC))
@@ -70,11 +71,12 @@ class PortableMatting(nn.Module):
     def forward(self, image: Tensor, trimap: Tensor) -> Tensor:
         """Image (n, h, w, 3) uint8 RGB and trimap (n, h, w) uint8 to alpha (n, h, w) float32 in 0..1.
 
-        Where the trimap is not 128, alpha is trimap / 255.
+        Where the trimap is 0 or 255, alpha is 0 or 1; every other value is unknown, and to the network 128.
         """
-        known = trimap.float() / 255
+        unknown = (trimap != 0) & (trimap != 255)
+        known = torch.where(unknown, UNKNOWN, trimap).float() / 255
         alpha = self.model(image.permute(0, 3, 1, 2).float() / 255, known[:, None]).alpha[:, 0]
-        return torch.where(trimap == UNKNOWN, alpha, known)
+        return torch.where(unknown, alpha, known)
 
 
 def export_onnx(checkpoint: Path, out: Path) -> Export:
@@ -159,8 +161,8 @@ def _check(out: Path, differences: dict[str, float]) -> None:
 
 
 def _inputs(n: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Random pixels and a random trimap; the same every time."""
+    """Random pixels and a random trimap, with values that no trimap should have; the same every time."""
     rng = np.random.default_rng(height)
     image = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
-    trimap = rng.choice(np.array([0, UNKNOWN, 255], np.uint8), (n, height, width))
+    trimap = rng.choice(np.array([0, 1, UNKNOWN, 254, 255], np.uint8), (n, height, width))
     return torch.from_numpy(image), torch.from_numpy(trimap)

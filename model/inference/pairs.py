@@ -16,7 +16,7 @@ from ...composer.sources.images import read_photograph, read_trimap
 from ...errors import DimtoolError, WrongUseError
 from ...names import IMAGE_SUFFIXES, stem
 from ...text import count, sides
-from .matter import trimap_values
+from .inputs import trimap_values
 
 BELOW, ABOVE = 26, 229
 """With a threshold, trimap values under the first are background, over the second foreground: a tenth."""
@@ -55,7 +55,7 @@ def find_pairs(image: Path, trimap: Path) -> tuple[list[Pair], list[Failure], li
         return [Pair(image, trimap)], [], []
     if image.samefile(trimap):
         raise WrongUseError(f"{image} is the folder of the images and of the trimaps: put these into another")
-    images, trimaps = _by_stem(image), _by_stem(trimap)
+    (images, passed), (trimaps, also_passed) = _by_stem(image), _by_stem(trimap)
     if not images:
         raise WrongUseError(f"{image} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
     pairs, failures = [], []
@@ -67,7 +67,8 @@ def find_pairs(image: Path, trimap: Path) -> tuple[list[Pair], list[Failure], li
             pairs.append(Pair(paths[0], trimaps[name][0]))
     if not pairs:
         raise WrongUseError(f"no image of {image} has a trimap: {failures[0].error}")
-    return pairs, failures, _left_over(trimap, sorted(trimaps.keys() - images.keys()))
+    left_over = _left_over(trimap, sorted(trimaps.keys() - images.keys()))
+    return pairs, failures, [*_passed_over(image, passed), *_passed_over(trimap, also_passed), *left_over]
 
 
 def _why_not(images: Sequence[Path], trimaps: Sequence[Path], folder: Path) -> str:
@@ -78,18 +79,30 @@ def _why_not(images: Sequence[Path], trimaps: Sequence[Path], folder: Path) -> s
 
 
 def _left_over(folder: Path, stems: Sequence[str]) -> list[str]:
-    if not stems:
+    return [f"{count(len(stems), 'trimap')} of {folder} without an image: {_named(stems)}"] if stems else []
+
+
+def _passed_over(folder: Path, names: Sequence[str]) -> list[str]:
+    if not names:
         return []
-    named = ", ".join(stems[:_NAMED]) + (" ..." if len(stems) > _NAMED else "")
-    return [f"{count(len(stems), 'trimap')} of {folder} without an image: {named}"]
+    return [f"{folder}: {count(len(names), 'entry', 'entries')} passed over, no image files: {_named(names)}"]
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    found = defaultdict(list)
+def _named(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values[:_NAMED])) + (" ..." if len(values) > _NAMED else "")
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Image files by stem, and the names of all else that is not hidden."""
+    found, others = defaultdict(list), []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
             found[stem(path)].append(path)
-    return dict(found)
+        else:
+            others.append(path.name)
+    return dict(found), others
 
 
 def read_pair(pair: Pair, *, threshold: bool = False) -> tuple[UInt8Image, UInt8Mask]:
@@ -116,9 +129,9 @@ def _thresholded(trimap: UInt8Mask) -> UInt8Mask:
 def _three_valued(trimap: UInt8Mask, path: Path) -> UInt8Mask:
     others = trimap_values(trimap)
     if others:
-        named = ", ".join(map(str, others[:_NAMED])) + (" ..." if len(others) > _NAMED else "")
         raise PairError(
-            f"{path} has {count(len(others), 'value')} beside 0, 128 and 255: {named}; save it without "
-            f"smoothing or JPEG, or give --threshold (under {BELOW} background, over {ABOVE} foreground)"
+            f"{path} has {count(len(others), 'value')} beside 0, 128 and 255: {_named(others)}; save it "
+            f"without smoothing or JPEG, or give --threshold (under {BELOW} background, over {ABOVE} "
+            "foreground)"
         )
     return trimap

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from PIL import Image
 
 from ...arrays import UInt8Image
 from ...composer.pixels.trimap import UNKNOWN
 from ...composer.sources.images import read_photograph
 from ...errors import DimtoolError, WrongUseError
-from ...files import part_of
+from ...files import file_sha256
 from ...names import stem
 from ...progress import Reporter
 from ...text import count
 from .foreground import check_estimator, cut_out, estimate_foreground, put_onto
-from .matter import Alpha, Matter, load, to_uint8, to_uint16
+from .matter import Alpha, Matter, fingerprint, load, to_uint8, to_uint16
 from .pairs import Failure, Pair, PairError, find_pairs, read_pair
+from .records import Found, Recipe, State, look, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,21 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What came of a run: files written, photographs whose files were there, those that failed."""
+    """What came of a run: files written, photographs whose files were there, those that failed.
+
+    remade: photographs of the written ones whose files were there, made of something else.
+    """
 
     written: tuple[Path, ...]
     kept: int
+    remade: int
     failures: tuple[Failure, ...]
 
     def text(self, folder: Path) -> str:
         """For people."""
         lines = [f"{folder}: {count(len(self.written), 'file')} written"]
+        if self.remade:
+            lines[0] += f", {count(self.remade, 'image')} made anew for what changed"
         if self.kept:
             lines[0] += f", {count(self.kept, 'image')} kept from before (--overwrite makes them anew)"
         if self.failures:
@@ -80,39 +86,39 @@ def predict(
 ) -> Summary:
     """Matte a photograph, or each of a folder with the trimap of the same stem in another folder.
 
-    threshold: take trimaps of other values than 0, 128 and 255. overwrite: make files anew that are there.
-    max_memory: as in `Matter.matte`. What cannot be read, or lacks its trimap, is a Failure and the rest
-    goes on. Raises WrongUseError, SourceError, CheckpointError or MissingExtraError before it begins.
+    A result that is there is kept where it was made of the same image, trimap, weights and options, and made
+    anew where any of them is another. threshold: take trimaps of other values than 0, 128 and 255.
+    overwrite: make all files anew. max_memory: as in `Matter.matte`. What cannot be read, lacks its trimap,
+    or would take the place of a file that is no result of ours, is a Failure and the rest goes on. Raises
+    WrongUseError, SourceError, CheckpointError or MissingExtraError before it begins.
     """
     pairs, failures, notes = find_pairs(image, trimap)
     _refuse_inputs_as_outputs(pairs, outputs)
-    for note in notes:
+    mattes = _Mattes(load(checkpoint), outputs, threshold=threshold, max_memory=max_memory)
+    for note in (*notes, *mattes.notes):
         reporter.note(note)
-    left = [pair for pair in pairs if overwrite or not _all_there(outputs, pair)]
-    written: list[Path] = []
-    if left:
-        mattes = _Mattes(load(checkpoint), outputs, threshold=threshold, max_memory=max_memory)
-        written, failed = _write_all(mattes, left, reporter)
-        failures += failed
-    return Summary(written=tuple(written), kept=len(pairs) - len(left), failures=tuple(failures))
-
-
-def _write_all(
-    mattes: _Mattes, pairs: Sequence[Pair], reporter: Reporter[Pair]
-) -> tuple[list[Path], list[Failure]]:
-    written, failures = [], []
     reporter.planned(len(pairs))
+    done = []
     for pair in pairs:
         try:
-            paths, notes = mattes.write(pair)
+            done.append(mattes.make(pair, reporter, overwrite=overwrite))
         except DimtoolError as error:
             failures.append(Failure(image=pair.image, error=str(error)))
-        else:
-            written += paths
-            for note in notes:
-                reporter.note(note)
         reporter.finished(pair)
-    return written, failures
+    return Summary(
+        written=tuple(path for each in done for path in each.written),
+        kept=sum(not each.written for each in done),
+        remade=sum(each.remade for each in done),
+        failures=tuple(failures),
+    )
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Of one photograph: the files written, none where they were there; whether in place of others."""
+
+    written: tuple[Path, ...]
+    remade: bool
 
 
 class _Mattes:
@@ -123,26 +129,45 @@ class _Mattes:
         self._outputs = outputs
         self._threshold = threshold
         self._max_memory = max_memory
-        self._background = None if outputs.onto is None else read_photograph(outputs.onto).pixels
-        if len(outputs.kinds) > 1:
-            check_estimator()
+        self._model = fingerprint(matter.model)
+        self._background = None if outputs.onto is None else read_photograph(outputs.onto)
+        self.notes = check_estimator() if len(outputs.kinds) > 1 else []
         for kind in outputs.kinds:
             (outputs.folder / kind).mkdir(parents=True, exist_ok=True)
 
-    def write(self, pair: Pair) -> tuple[list[Path], list[str]]:
-        """Matte one photograph; the files written, and what to say of it. Raises DimtoolError."""
+    def make(self, pair: Pair, reporter: Reporter[Pair], *, overwrite: bool) -> _Done:
+        """Matte one photograph where its files are not there yet. Raises DimtoolError."""
+        recipe = self._recipe(pair)
+        paths = self._outputs.paths(pair.image)
+        found = {path: look(path, recipe.of(kind)) for kind, path in paths.items()}
+        states = {each.state for each in found.values()}
+        if states == {State.CURRENT} and not overwrite:
+            return _Done((), remade=False)
+        if not overwrite:
+            _refuse_to_replace(found)
+        self._write(pair, recipe, paths, reporter)
+        return _Done(tuple(paths.values()), remade=State.OUTDATED in states)
+
+    def _recipe(self, pair: Pair) -> Recipe:
+        return Recipe(
+            image=_digest(pair.image),
+            trimap=_digest(pair.trimap),
+            threshold=self._threshold,
+            model=self._model,
+            bits=self._outputs.bits,
+            onto="" if self._background is None else self._background.file_sha256.hex(),
+        )
+
+    def _write(self, pair: Pair, recipe: Recipe, paths: dict[str, Path], reporter: Reporter[Pair]) -> None:
         image, trimap = read_pair(pair, threshold=self._threshold)
         try:
             alpha = self._matter.matte(image, trimap, max_memory=self._max_memory)
         except DimtoolError as error:
             raise PairError(f"{pair.image} is not matted: {error}") from error
-        paths = self._outputs.paths(pair.image)
         for kind, pixels in self._pictures(image, alpha).items():
-            with part_of(paths[kind]) as part:
-                Image.fromarray(pixels).save(part, "PNG")
-        known = not (trimap == UNKNOWN).any()
-        notes = [f"{pair.trimap} has no unknown pixel (128): the alpha is the trimap"] if known else []
-        return list(paths.values()), notes
+            write_result(paths[kind], pixels, recipe.of(kind))
+        if not (trimap == UNKNOWN).any():
+            reporter.note(f"{pair.trimap} has no unknown pixel (128): the alpha is the trimap")
 
     def _pictures(self, image: UInt8Image, alpha: Alpha) -> dict[str, NDArray[Any]]:
         grey = to_uint16 if self._outputs.bits == 16 else to_uint8
@@ -154,8 +179,27 @@ class _Mattes:
             if self._outputs.cutout:
                 pictures["cutout"] = cut_out(foreground, alpha)
             if self._background is not None:
-                pictures["composite"] = put_onto(foreground, alpha, self._background)
+                pictures["composite"] = put_onto(foreground, alpha, self._background.pixels)
         return pictures
+
+
+def _digest(path: Path) -> str:
+    """Of a file's bytes. Raises PairError; a pipe, which can be read but once, is none to begin with."""
+    if not path.is_file():
+        raise PairError(f"{path} is no file: give a picture, or a folder of them")
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise PairError(f"{path} cannot be read ({error.strerror}): check it") from error
+
+
+def _refuse_to_replace(found: dict[Path, Found]) -> None:
+    for path, each in found.items():
+        if each.state is State.FOREIGN:
+            raise PairError(
+                f"{path} is not as dimtool predict wrote it (another program's, painted over, or damaged): "
+                "move it, give another --out, or --overwrite"
+            )
 
 
 def _refuse_inputs_as_outputs(pairs: Iterable[Pair], outputs: Outputs) -> None:
@@ -164,7 +208,3 @@ def _refuse_inputs_as_outputs(pairs: Iterable[Pair], outputs: Outputs) -> None:
         for path in outputs.paths(pair.image).values():
             if path.resolve() in inputs:
                 raise WrongUseError(f"{path} would be read and written: give another --out")
-
-
-def _all_there(outputs: Outputs, pair: Pair) -> bool:
-    return all(path.exists() for path in outputs.paths(pair.image).values())

@@ -20,6 +20,7 @@ from ...files import file_sha256, part_of, sync
 from ...text import first_line
 from ...version import __version__
 from .dim import DeepImageMatting, ModelConfig
+from .foreign import foreign_kind
 
 MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
@@ -29,6 +30,7 @@ _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
 _HASHED = (MODEL_NAME, _OPTIMIZER_NAME, _RANDOM_NAME)
+_NAME_ONE = "name a model.safetensors, or the folder of a run"
 
 # What a file gives that is missing, damaged, or of something else.
 _UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError)
@@ -85,11 +87,23 @@ def load_model(path: Path) -> DeepImageMatting:
     try:
         return _read_model(path)
     except KeyError as error:
-        raise CheckpointError(f"{path} is not a dimtool model: its metadata lack {error}") from error
+        message = f"{path} is not a dimtool model: its metadata lack {error}; {_NAME_ONE}"
+        raise CheckpointError(message) from error
     except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a model ({first_line(error)}): bring the file again"
-        ) from error
+        kind = _foreign_kind(path)
+        message = (
+            f"{path} is not a dimtool model: it is {kind}; {_NAME_ONE}"
+            if kind
+            else f"{path} cannot be read as a model ({first_line(error)}): bring the file again"
+        )
+        raise CheckpointError(message) from error
+
+
+def _foreign_kind(path: Path) -> str:
+    try:
+        return foreign_kind(path)
+    except OSError:  # it cannot be read at all, as the first error says
+        return ""
 
 
 def _read_model(path: Path) -> DeepImageMatting:
@@ -106,11 +120,7 @@ def _model_file(path: Path) -> Path:
     if file.is_file():
         return file
     there = checkpoints(path / CHECKPOINT_FOLDER)
-    advice = (
-        f"the run is not finished; let it go on, or name {there[-1]}"
-        if there
-        else "name a model.safetensors, or the folder of a run"
-    )
+    advice = f"the run is not finished; let it go on, or name {there[-1]}" if there else _NAME_ONE
     raise CheckpointError(f"{file} does not exist: {advice}")
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from dimtool.model.inference import matter as inference
 from dimtool.model.inference import memory
-from dimtool.model.inference.matter import Matter, MemoryTooLittleError, load, plan
+from dimtool.model.inference.matter import Matter, MemoryTooLittleError, fingerprint, load, plan
 from dimtool.model.inference.memory import bytes_needed, free_memory, pixels_that_fit
 from dimtool.model.inference.tiling import Tile, plan_tiles, receptive_margin, smallest_tile
 from dimtool.model.network.checkpoint import save_model
@@ -96,21 +96,71 @@ def test_a_trimap_without_unknown_pixels_needs_no_network(slim, sizes_seen):
     assert sizes_seen == []
 
 
+IMAGE, TRIMAP = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
+TURNED = Image.new("RGB", (5, 4))
+TURNED.getexif()[0x0112] = 6
+
+
 @pytest.mark.parametrize(
     ("image", "trimap", "message"),
     [
-        (np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5), np.uint8), r"image \(4, 5, 4\).*\(h, w, 3\)"),
-        (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4), np.uint8), r"trimap \(5, 4\) do not fit"),
-        (np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.uint8), r"image \(4, 5\)"),
-        (np.zeros((0, 5, 3), np.uint8), np.zeros((0, 5), np.uint8), r"not empty"),
-        (np.zeros((4, 5, 3)), np.zeros((4, 5), np.uint8), r"image is float64.*give uint8"),
-        (np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), bool), r"trimap bool"),
-        (np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 127, np.uint8), r"values 127; make.* 0, 128 or 255"),
+        (np.zeros((4, 5, 4), np.uint8), TRIMAP, r"image \(4, 5, 4\).*\(h, w, 3\).*it has an alpha"),
+        (np.zeros((3, 4, 5), np.uint8), TRIMAP, r"image \(3, 4, 5\).*channels come first"),
+        (torch.zeros(1, 3, 4, 5, dtype=torch.uint8), TRIMAP, r"of a batch give one at a time"),
+        (IMAGE, np.zeros((5, 4), np.uint8), r"trimap \(5, 4\) do not fit"),
+        (IMAGE, np.zeros((4, 5, 3), np.uint8), r"trimap \(4, 5, 3\).*trimap\[\.\.\., 0\]"),
+        (TRIMAP, TRIMAP, r"image \(4, 5\) is grey.*dstack"),
+        (np.zeros((0, 5, 3), np.uint8), TRIMAP, r"not empty"),
+        (np.zeros((4, 5, 3)), TRIMAP, r"image is float64.*give uint8, 0 to 255: \(image \* 255\)"),
+        (torch.zeros(4, 5, 3), TRIMAP, r"image is float32"),
+        (IMAGE, np.ones((4, 5), bool), r"trimap is bool; give uint8.*128 unknown"),
+        (np.full((4, 5, 3), 4095, np.uint16), TRIMAP, r"image spans 4095 to 4095.*divide by 257"),
+        (np.full((4, 5, 3), -1), TRIMAP, r"image spans -1 to -1"),
+        (IMAGE, np.full((4, 5), 127, np.uint8), r"values 127; make.* 0, 128 \(unknown\) or 255"),
+        ("cat.jpg", TRIMAP, r"image is a path: open it"),
+        (IMAGE, Path("cat.png"), r"trimap is a path: open it.*'L'"),
+        (Image.new("RGBA", (5, 4)), TRIMAP, r"mode RGBA: give image\.convert\('RGB'\)"),
+        (IMAGE, Image.new("RGB", (5, 4)), r"mode RGB: give trimap\.convert\('L'\)"),
+        (TURNED, TRIMAP, r"turned by its EXIF tag: give ImageOps\.exif_transpose\(image\)"),
+        ([[[1, 2, 3]], [[1, 2]]], TRIMAP, r"image is no array of pixels"),
+        (None, TRIMAP, r"image \(\) does not fit"),
     ],
 )
-def test_what_does_not_fit_is_refused(slim, image, trimap, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_does_not_fit_is_refused_with_what_to_give(slim, image, trimap, message):
+    with pytest.raises(ValueError, match=message) as caught:
         slim.matte(image, trimap)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Image.fromarray,
+        torch.from_numpy,
+        lambda pixels: torch.from_numpy(pixels).float().round().to(torch.int64).requires_grad_(False),
+        lambda pixels: pixels.tolist(),
+        lambda pixels: pixels.astype(np.int32),
+        lambda pixels: np.require(pixels, requirements="O"),
+    ],
+    ids=["pillow", "tensor", "int64 tensor", "lists", "int32", "its own"],
+)
+def test_pictures_tensors_and_lists_are_taken_as_arrays_are(slim, kind):
+    image, trimap = make_images(33, 40)
+    assert np.array_equal(slim.matte(kind(image), kind(trimap)), slim.matte(image, trimap))
+
+
+def test_a_fingerprint_is_of_weights_stage_and_shape_alone(tmp_path):
+    model = make_matter().model
+    save_model(tmp_path / "a.safetensors", model)
+    save_model(tmp_path / "b.safetensors", model)
+    first, second = (fingerprint(load(tmp_path / f"{name}.safetensors").model) for name in "ab")
+    assert first == second == fingerprint(model)
+    model.set_stage(1)
+    other_stage = fingerprint(model)
+    model.set_stage(3)
+    with torch.no_grad():
+        next(model.parameters())[0, 0, 0, 0] += 1e-3
+    assert len({first, other_stage, fingerprint(model)}) == 3
 
 
 # ---- tiles -------------------------------------------------------------------------------------------------

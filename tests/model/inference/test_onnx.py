@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -64,15 +65,17 @@ def session(exported):
 
 def make_images(n: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(height * width)
-    trimap = rng.choice(np.array([0, 128, 255], np.uint8), (n, height, width))
+    # Values that no trimap should have are unknown, too: 1 and 254 would be read as all but known.
+    trimap = rng.choice(np.array([0, 1, 127, 128, 254, 255], np.uint8), (n, height, width))
     return rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8), trimap
 
 
 def by_pytorch(checkpoint: Path, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     x = torch.tensor(np.moveaxis(image, -1, 1) / np.float32(255))
+    three = np.where((trimap == 0) | (trimap == 255), trimap, 128).astype(np.uint8)
     with torch.no_grad():
-        alpha = load_model(checkpoint)(x, torch.tensor(trimap[:, None] / np.float32(255))).alpha[:, 0].numpy()
-    return np.where(trimap == 128, alpha, trimap // 255)
+        alpha = load_model(checkpoint)(x, torch.tensor(three[:, None] / np.float32(255))).alpha[:, 0].numpy()
+    return np.where(three == 128, alpha, three // 255)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 64, 64), (2, 31, 33), (3, 200, 45), (1, 33, 300)])
@@ -81,7 +84,8 @@ def test_any_size_gives_pytorchs_alpha(checkpoint, session, size):
     (alpha,) = session.run(None, {"image": image, "trimap": trimap})
     assert alpha.shape == size and alpha.dtype == np.float32
     np.testing.assert_allclose(alpha, by_pytorch(checkpoint, image, trimap), atol=1e-5)
-    assert len(np.unique(alpha[trimap == 128])) > trimap.size / 10  # of a constant nothing could be learnt
+    unknown = (trimap != 0) & (trimap != 255)
+    assert len(np.unique(alpha[unknown])) > trimap.size / 10  # of a constant nothing could be learnt
 
 
 def test_the_file_says_what_it_takes(exported, session):
@@ -93,7 +97,7 @@ def test_the_file_says_what_it_takes(exported, session):
     }
     model = onnx.load(exported[0])
     onnx.checker.check_model(model, full_check=True)
-    assert "0 background, 128 unknown, 255 foreground" in model.doc_string
+    assert "255 foreground, any other value unknown as 128 is" in model.doc_string
     config = {each.key: each.value for each in model.metadata_props}["config"]
     assert json.loads(config) == {"bottleneck": "slim", "width": 0.125, "refinement": True}
     assert [each.version for each in model.opset_import if not each.domain] == [exporting.OPSET]
@@ -191,21 +195,74 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory) -> Path:
+    """The document's script, as a file."""
+    (text,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(text.splitlines()) <= 60
+    path = tmp_path_factory.mktemp("script") / "matte.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_the_documents_example_runs_without_dimtool(checkpoint, exported, tmp_path, run_python, orientation):
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(example.splitlines()) <= 33
-    (tmp_path / "matte.py").write_text(example, encoding="utf-8")
-    (image,), (trimap,) = make_images(1, 45, 70)
+def test_the_documents_example_runs_without_dimtool(checkpoint, exported, example, run_python, orientation):
+    tmp_path = example.parent
+    (image,), _ = make_images(1, 45, 70)
+    trimap = np.random.default_rng(1).choice(np.array([0, 128, 255], np.uint8), (45, 70))
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(image).save(tmp_path / "image.png", exif=exif)
     Image.fromarray(trimap).save(tmp_path / "trimap.png", exif=exif)
     names = ["image.png", "trimap.png", "alpha.png"]
-    run_python(ALONE, tmp_path / "matte.py", exported[0], *(tmp_path / name for name in names))
+    run_python(ALONE, example, exported[0], *(tmp_path / name for name in names))
     if orientation == 6:
         image, trimap = np.rot90(image, -1), np.rot90(trimap, -1)
     expected = by_pytorch(checkpoint, image[None].copy(), trimap[None].copy())[0]
     alpha = np.asarray(Image.open(tmp_path / "alpha.png"))
     assert alpha.shape == expected.shape and alpha.dtype == np.uint8
     assert abs(alpha / 255 - expected).max() <= 0.51 / 255
+
+
+@pytest.fixture(scope="module")
+def read_trimap(example):
+    """The script's own reading of a trimap."""
+    return runpy.run_path(str(example))["read_trimap"]
+
+
+BLOCKS = np.array([0, 128, 255], np.uint8).repeat(16)[None].repeat(32, axis=0)
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB", "RGBA", "LA", "P", "16 bits", "JPEG", "coloured JPEG"])
+def test_the_examples_trimap_of_any_kind_is_right(read_trimap, tmp_path, kind):
+    opaque = np.full_like(BLOCKS, 255)
+    pixels = {
+        "RGB": np.dstack([BLOCKS] * 3),
+        "RGBA": np.dstack([BLOCKS] * 3 + [opaque]),
+        "LA": np.dstack([BLOCKS, opaque]),
+        "16 bits": BLOCKS.astype(np.uint16) * 257,
+    }.get(kind.removeprefix("coloured "), BLOCKS)
+    picture = Image.fromarray(pixels)
+    path = tmp_path / ("trimap.jpg" if "JPEG" in kind else "trimap.png")
+    if kind == "P":
+        picture = picture.convert("RGB").quantize(3)
+    options = {"quality": 60} if "JPEG" in kind else {}
+    (picture.convert("RGB") if kind == "coloured JPEG" else picture).save(path, **options)
+    assert np.array_equal(read_trimap(str(path)), BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (BLOCKS // 127, "make it 0 background, 128 unknown, 255 foreground"),  # labels 0, 1, 2
+        (BLOCKS // 2, "make it 0 background"),
+        (BLOCKS * np.uint8(BLOCKS != 128), "with some of it unknown"),
+        (BLOCKS.astype(np.uint16), "make it 0 background"),  # 8-bit values in a 16-bit file
+        (np.dstack([BLOCKS, BLOCKS.T[:32].repeat(2, 1)[:, :48], BLOCKS]), "coloured or see-through"),
+        (np.dstack([BLOCKS * 0, BLOCKS * 0, BLOCKS * 0, BLOCKS]), "coloured or see-through"),
+    ],
+)
+def test_the_example_refuses_what_it_would_have_to_guess(read_trimap, tmp_path, pixels, told):
+    Image.fromarray(pixels).save(tmp_path / "trimap.png")
+    with pytest.raises(SystemExit, match=told):
+        read_trimap(str(tmp_path / "trimap.png"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import types
@@ -14,11 +15,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
 import dimtool
 from dimtool import cli
-from dimtool.model.inference import prediction
 from dimtool.model.inference.foreground import cut_out, estimate_foreground, put_onto
 from dimtool.model.inference.matter import Matter, MemoryTooLittleError, to_uint8, to_uint16
 from dimtool.model.inference.pairs import Pair, PairError, read_pair
@@ -308,6 +309,58 @@ def test_pymattings_estimate_is_the_foreground_without_the_background():
     assert np.array_equal(cut_out(found, alpha)[..., 3], np.floor(alpha * 255 + 0.5))
 
 
+# As in a container: of the folders that numba tries, only one that it is told of can be written.
+NOWHERE = """
+import sys
+from pathlib import Path
+from numba.core import caching, config
+caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator]
+from dimtool.model.inference import extras
+sys.path.insert(0, sys.argv[1])
+if len(sys.argv) > 2:
+    extras.tempfile.tempdir = "/proc/none"
+try:
+    module, notes = extras.pymatting("half")
+    print(module.half(3), *notes, any(Path(config.CACHE_DIR).rglob("*.nbi")))
+    print(config.CACHE_DIR, file=sys.stderr)
+except extras.MissingExtraError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def jitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a package of pymatting's name: one function, compiled and cached as its own are."""
+    pytest.importorskip("numba")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    package = tmp_path / "packages" / "pymatting"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from pymatting.half import half\n")
+    (package / "half.py").write_text(
+        "from numba import njit\n\n\n@njit('f8(f8)', cache=True)\ndef half(x):\n    return x / 2\n"
+    )
+    return package.parent
+
+
+def test_numba_without_a_folder_compiles_for_now_and_says_so(run_python, jitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    output = run_python(NOWHERE, jitted)
+    assert output.startswith("1.5 pymatting has no folder to keep what it compiles")
+    assert "set NUMBA_CACHE_DIR" in output and output.endswith(" True\n")
+    assert list(tmp_path.glob("dimtool-numba-*")) == []  # and leaves nothing
+
+
+def test_numba_without_any_folder_is_one_line(run_python, jitted):
+    output = run_python(NOWHERE, jitted, "nowhere")
+    assert output.startswith("pymatting cannot keep what it compiles (No such file")
+    assert output.count("\n") == 1
+
+
+def test_with_the_folder_it_is_told_of_numba_needs_no_other(run_python, jitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert run_python(NOWHERE, jitted) == "1.5 True\n"
+
+
 @pytest.mark.usefixtures("half_red")
 def test_a_single_pixel_is_its_own_foreground():
     image = make_image(0, 1, 1)
@@ -326,7 +379,7 @@ def test_without_pymatting_it_says_so_before_any_work(run, pair, tmp_path, monke
 
 
 def test_a_write_that_fails_leaves_nothing(run, pair, tmp_path, monkeypatch):
-    def fail(self: Image.Image, path: Path, kind: str) -> None:
+    def fail(self: Image.Image, path: Path, kind: str, **_: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -376,28 +429,98 @@ def test_one_bad_file_does_not_stop_a_folder(run, folders, tmp_path):
     assert f"note: 1 trimap of {trimaps} without an image: z" in error
 
 
-def test_what_is_there_is_kept_unless_it_shall_be_overwritten(run, folders, tmp_path):
+def test_what_is_there_is_kept_unless_it_shall_be_overwritten(run, folders, tmp_path, monkeypatch):
     out = tmp_path / "out/alpha"
     assert run(*folders, "--out", out.parent)[0] == 0
-    whole = (out / "a.png").read_bytes()
-    (out / "a.png").write_bytes(b"mine")
+    times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     (out / "b.png").unlink()
     code, output, _ = run(*folders, "--out", out.parent)
     assert code == 0
     assert (
         output == f"{out.parent}: 1 file written, 2 images kept from before (--overwrite makes them anew)\n"
     )
-    assert (out / "a.png").read_bytes() == b"mine" and (out / "b.png").exists()
+    assert all((out / f"{name}.png").stat().st_mtime_ns == times[out / f"{name}.png"] for name in "ac")
     assert "3 files written\n" in run(*folders, "--out", out.parent, "--overwrite")[1]
-    assert (out / "a.png").read_bytes() == whole
-
-
-def test_with_nothing_left_no_model_is_loaded(run, folders, tmp_path, monkeypatch):
-    run(*folders, "--out", tmp_path / "out")
-    monkeypatch.setattr(prediction, "load", lambda path: pytest.fail("it was loaded"))
-    assert run(*folders, "--out", tmp_path / "out")[1].endswith(
-        "3 images kept from before (--overwrite makes them anew)\n"
+    monkeypatch.setattr(Matter, "matte", lambda *_, **__: pytest.fail("it was matted again"))
+    assert run(*folders, "--out", out.parent)[1].endswith(
+        "0 files written, 3 images kept from before (--overwrite makes them anew)\n"
     )
+
+
+# Whatever is another one now: what to change, and the options of the second run.
+CHANGES: dict[str, tuple[Callable[[Path, Path], object], list[object]]] = {
+    "image": (lambda photo, _: save(make_image(77), photo), []),
+    "trimap": (lambda _, trimap: save(np.flipud(make_trimap()), trimap), []),
+    "bits": (lambda *_: None, ["--bits", 16]),
+    "threshold": (lambda *_: None, ["--threshold"]),
+}
+
+
+@pytest.mark.parametrize("what", [*CHANGES, "model"])
+def test_a_result_is_made_anew_where_what_it_was_made_of_changed(run, folders, tmp_path, checkpoint, what):
+    photos, trimaps = folders
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    assert run(*folders, "--out", out)[0] == 0
+    change, options = CHANGES.get(what, (lambda *_: None, []))
+    change(photos / "a.png", trimaps / "a.png")
+    if what == "model":
+        torch.manual_seed(5)
+        save_model(tmp_path / "m", DeepImageMatting(ModelConfig(width=1 / 8, bottleneck="slim")))
+        options = ["--checkpoint", tmp_path / "m"]
+    one_only = what in ("image", "trimap")
+    code, output, _ = run(*folders, "--out", out, *options)
+    assert code == 0
+    assert f"{1 if one_only else 3} image{'s' * (not one_only)} made anew for what changed" in output
+    assert ("2 images kept" in output) == one_only
+    run(*folders, "--out", fresh, *options)
+    for name in "abc":
+        assert (out / f"alpha/{name}.png").read_bytes() == (fresh / f"alpha/{name}.png").read_bytes()
+    assert "3 images kept" in run(*folders, "--out", out, *options)[1]
+
+
+@pytest.mark.usefixtures("half_red")
+def test_only_the_composition_depends_on_the_picture_behind_it(run, pair, tmp_path):
+    behind, other = (save(make_image(seed), tmp_path / f"{seed}.png") for seed in (8, 9))
+    arguments = (pair.image, pair.trimap, "--out", tmp_path / "out", "--onto")
+    assert run(*arguments, behind)[0] == 0
+    before = (tmp_path / "out/composite/cat.png").read_bytes()
+    assert "made anew" in run(*arguments, other)[1]
+    assert (tmp_path / "out/composite/cat.png").read_bytes() != before
+    assert "1 image kept" in run(pair.image, pair.trimap, "--out", tmp_path / "out")[1]
+
+
+@pytest.mark.parametrize("how", ["of another program", "painted over", "cut short"])
+def test_what_is_not_as_it_was_written_is_neither_kept_nor_replaced(run, pair, tmp_path, how):
+    result = tmp_path / "out/alpha/cat.png"
+    assert run(pair.image, pair.trimap, "--out", tmp_path / "out")[0] == 0
+    if how == "of another program":
+        save(make_trimap(), result)
+    elif how == "cut short":
+        result.write_bytes(result.read_bytes()[:-900])
+    else:
+        with Image.open(result) as image:  # an editor that keeps the text
+            pixels, text = np.array(image), PngInfo()
+            text.add_text("dimtool", image.text["dimtool"])
+        pixels[20, 30] ^= 1
+        Image.fromarray(pixels).save(result, pnginfo=text)
+    before = result.read_bytes()
+    code, output, _ = run(pair.image, pair.trimap, "--out", tmp_path / "out")
+    assert code == 1
+    assert f"  {result} is not as dimtool predict wrote it" in output
+    assert result.read_bytes() == before
+    assert run(pair.image, pair.trimap, "--out", tmp_path / "out", "--overwrite")[0] == 0  # as it advises
+    assert "1 image kept" in run(pair.image, pair.trimap, "--out", tmp_path / "out")[1]
+
+
+def test_a_pipe_by_an_images_name_does_not_hold_a_folder_up(run, folders, tmp_path):
+    photos, trimaps = folders
+    os.mkfifo(photos / "d.png")
+    (photos / "sub").mkdir()
+    code, _, error = run(photos, trimaps, "--out", tmp_path / "out")
+    assert code == 0
+    assert f"note: {photos}: 2 entries passed over, no image files: d.png, sub" in error
+    code, output, _ = run(photos / "d.png", trimaps / "a.png", "--out", tmp_path / "out")
+    assert code == 1 and f"{photos}/d.png is no file: give a picture" in output
 
 
 @pytest.mark.usefixtures("half_red")

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from dimtool.model.network.checkpoint import (
@@ -268,13 +270,57 @@ def test_files_that_are_no_model(saved: Path, tmp_path: Path) -> None:
     for path, reason in (
         (tmp_path, "does not exist: name a model.safetensors, or the folder of a run"),
         (tmp_path / "none.safetensors", "does not exist"),
-        (tmp_path / "text.safetensors", "cannot be read as a model"),
-        (saved / "optimizer.safetensors", "its metadata lack 'dimtool-model'"),
+        (tmp_path / "text.safetensors", "is not a dimtool model: it is no safetensors file; name a model"),
+        (saved / "optimizer.safetensors", "is not a dimtool model: its metadata lack 'dimtool-model'; name"),
     ):
         with pytest.raises(CheckpointError, match=reason) as caught:
             load_model(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def _bring(kind: str, path: Path) -> None:
+    if kind == "pth":
+        torch.save({"state_dict": {"conv.weight": torch.zeros(3)}}, path)
+    elif kind == "old pth":
+        torch.save({"conv.weight": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
+    elif kind == "photo":
+        Image.new("RGB", (40, 30)).save(path, "JPEG")
+    elif kind == "shard":
+        with h5py.File(path, "w") as file:
+            file["x"] = 1
+    else:
+        path.write_bytes({"onnx": b"\x08\x0a\x12\x07pytorch", "empty": b"", "json": b'{"a": 1}'}[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("pth", "best.pth", "a zip, as PyTorch's .pth"),
+        ("old pth", "best.pth", "a pickle"),
+        ("photo", "cat.jpg", r"a picture \(JPEG\)"),
+        ("photo", "model.safetensors", r"a picture \(JPEG\)"),
+        ("shard", "0001-cat.h5", "an HDF5 file"),
+        ("onnx", "model.onnx", "an ONNX file, which onnxruntime runs"),
+        ("json", "index.json", "a JSON file"),
+        ("empty", "model.safetensors", "empty"),
+    ],
+)
+def test_what_others_call_a_model_is_called_what_it_is(
+    tmp_path: Path, kind: str, name: str, told: str
+) -> None:
+    _bring(kind, tmp_path / name)
+    advice = "name a model.safetensors, or the folder of a run"
+    with pytest.raises(CheckpointError, match=f"{name} is not a dimtool model: it is {told}.*; {advice}$"):
+        load_model(tmp_path / name)
+
+
+def test_a_model_cut_short_is_damaged_not_foreign(saved: Path, tmp_path: Path) -> None:
+    whole = (saved / MODEL_NAME).read_bytes()
+    for length in (40, len(whole) - 1):
+        (tmp_path / "m").write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"cannot be read as a model .*: bring the file again"):
+            load_model(tmp_path / "m")
 
 
 def test_a_run_that_is_not_finished_says_what_can_be_named(trained: Training, tmp_path: Path) -> None:

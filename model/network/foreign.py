@@ -1,0 +1,45 @@
+"""What a file is that was named as a model and is none: other projects' weights, a photograph."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from PIL import Image
+
+_SIGNATURES = (
+    (b"PK", "a zip, as PyTorch's .pth and .ckpt files are"),
+    (b"\x80", "a pickle, as old .pth files are"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"{", "a JSON file"),
+)
+_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+def foreign_kind(path: Path) -> str:
+    """What kind of file it is, in words, where it is no safetensors file; else nothing.
+
+    A safetensors file, whole or not, begins with the length of its header in 8 bytes, and with the header,
+    which is JSON. Raises OSError.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _LONGEST_HEADER:
+        return ""
+    if not start:
+        return "empty"
+    for signature, kind in _SIGNATURES:
+        if start.startswith(signature):
+            return kind
+    if path.suffix.lower() == ".onnx":
+        return "an ONNX file, which onnxruntime runs (docs/onnx.md)"
+    return _picture(path) or "no safetensors file"
+
+
+def _picture(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            return f"a picture ({image.format})"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
