@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...options import EXISTING, FILE, FOLDER, Numbers, Share, as_json, print_result
+from .variation import variation_options
 
 if TYPE_CHECKING:
     pass
@@ -119,6 +120,7 @@ def _workers() -> int:
 @click.option(
     "--stage2-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of stage 2's trimaps."
 )
+@variation_options
 @click.option("--val-shards", type=FOLDER, help="Validate on these (never the test set).")
 @click.option(
     "--val-share",

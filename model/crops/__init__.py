@@ -2,6 +2,7 @@
 
 from .batches import CropBatches, collate
 from .dataset import TrainingCrops
-from .reading import Crop, CropConfig
+from .reading import Backgrounds, Crop, CropConfig
+from .variation import Variation
 
-__all__ = ["Crop", "CropBatches", "CropConfig", "TrainingCrops", "collate"]
+__all__ = ["Backgrounds", "Crop", "CropBatches", "CropConfig", "TrainingCrops", "Variation", "collate"]

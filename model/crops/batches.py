@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ...errors import WrongUseError
-from .reading import Crop
+from .reading import Backgrounds, Crop
 
 Position = tuple[int, int]  # (epoch, index)
 
 
-ORDER, CROP, OTHER = 0, 1, 2  # what numbers are drawn for: no two things are drawn alike
+ORDER, CROP, OTHER, VARY = 0, 1, 2, 3  # what numbers are drawn for: no two things are drawn alike
 
 
 class CropBatches(Sampler[list[Position]]):
@@ -72,6 +72,7 @@ def collate(crops: Sequence[Crop]) -> Crop:
         foreground=_stack([crop["foreground"] for crop in crops]),
         background=_stack([crop["background"] for crop in crops]),
         skipped=[error for crop in crops for error in crop["skipped"]],
+        backgrounds=Backgrounds(*map(sum, zip(*(crop["backgrounds"] for crop in crops), strict=True))),
     )
 
 

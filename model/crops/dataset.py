@@ -17,8 +17,12 @@ from ...composer.shards.layout import ShardError
 from ...composer.shards.reader import Shard
 from ...errors import WrongUseError
 from ...names import composite_name
-from .batches import CROP, OTHER, Position
+from .backgrounds import BackgroundFinder
+from .batches import CROP, OTHER, VARY, Position
+from .layers import filter_reach
 from .reading import Crop, CropConfig, Cut, draw_cut, reach_of, read_crop
+from .variation import PLAIN
+from .varied import read_varied
 
 
 class TrainingCrops(Dataset[Crop]):
@@ -53,6 +57,7 @@ class TrainingCrops(Dataset[Crop]):
         self._items: list[tuple[int, int]] = []  # (number of the shard, number of the composite in it)
         for number in range(len(records)) if shards is None else shards:
             self._items += [(number, i) for i in range(self._count(number, records[number].file))]
+        self._finder = BackgroundFinder(self._any, self.config)
         self.composites.close()
 
     def _count(self, number: int, file: str) -> int:
@@ -88,7 +93,10 @@ class TrainingCrops(Dataset[Crop]):
         number, i = self._items[item]
         try:
             shard = self.composites.shard(number)
-            return read_crop(shard, i, self.draw(shard, epoch, index), self.config)
+            if self.config.variation == PLAIN:
+                return read_crop(shard, i, self.draw(shard, epoch, index), self.config)
+            draw = np.random.default_rng([VARY, self.seed, epoch, index])
+            return read_varied(shard, i, self.config, self._finder, draw)
         except ShardError as error:
             if not self.skip_bad:
                 raise
@@ -97,6 +105,11 @@ class TrainingCrops(Dataset[Crop]):
     def draw(self, shard: Shard, epoch: int, index: int) -> Cut:
         """What is drawn for the position (epoch, index) in a shard. Raises ShardError."""
         return draw_cut(shard, self.config, np.random.default_rng([CROP, self.seed, epoch, index]))
+
+    def _any(self, draw: np.random.Generator) -> tuple[Shard, int]:
+        """Any composite: its shard, and its number there. Raises ShardError."""
+        number, i = self._items[draw.integers(len(self))]
+        return self.composites.shard(number), i
 
     def _another(self, epoch: int, index: int, error: str) -> Crop:
         """In the place of one that cannot be read, another one, drawn from the same numbers."""
@@ -115,9 +128,18 @@ class TrainingCrops(Dataset[Crop]):
 
 
 def _check_reach(config: CropConfig, shard: Shard) -> None:
-    """The background is kept within a radius: the widest unknown region must not leave it."""
+    """The background is kept within a radius: the widest unknown region must not leave it.
+
+    Varied crops need it where alpha is below 255: what no composite shows may have any colour in them.
+    """
     kept = shard.background_radius
-    if config.colours and reach_of(config.radii[1], config.scale) > kept:
+    if config.variation != PLAIN:
+        if filter_reach(config.scale) > kept:
+            raise WrongUseError(
+                f"crops scaled by {config.scale:g} mix in more than the {kept} pixels of background that "
+                f"{shard.path} keeps: choose smaller cuts or a lesser zoom"
+            )
+    elif config.colours and reach_of(config.radii[1], config.scale) > kept:
         raise WrongUseError(
             f"a trimap radius of {config.radii[1]} in crops scaled by {config.scale:g} reaches beyond the "
             f"{kept} pixels of background that {shard.path} keeps: choose a lesser radius or smaller cuts"

@@ -18,6 +18,17 @@ from ...composer.shards.dataset import known_background
 from ...composer.shards.reader import Shard
 from ...composer.shards.windows import Mask, TileGrid, Window
 from ...errors import WrongUseError
+from .variation import PLAIN, Variation
+
+
+class Backgrounds(NamedTuple):
+    """How the search for backgrounds of other composites went: crops that asked for one, those that found
+    one (the rest keep their own), and windows looked at.
+    """
+
+    asked: int = 0
+    found: int = 0
+    looked: int = 0
 
 
 class Crop(TypedDict):
@@ -26,6 +37,7 @@ class Crop(TypedDict):
     image, foreground, background: (3, s, s) RGB; image is the composite. alpha, trimap: (1, s, s), the
     trimap of 0, 128 and 255. Foreground and background are there where `colours` asks for them; the
     background is right wherever the trimap is unknown. skipped: what could not be read in its place.
+    backgrounds: of the search for others' backgrounds, which only varied crops go on.
     """
 
     image: Tensor
@@ -34,6 +46,7 @@ class Crop(TypedDict):
     foreground: Tensor
     background: Tensor
     skipped: list[str]
+    backgrounds: Backgrounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +57,7 @@ class CropConfig:
     of what is cut out, one drawn for each crop and scaled to `size`. flip: probability. radii: least and
     greatest radius of the trimap, in pixels of the result, drawn for the foreground's side and the
     background's independently; one value twice gives trimaps of that radius. colours: whether foreground
-    and background are read, which only the compositional loss needs.
+    and background are read, which only the compositional loss needs. variation: what is varied besides.
     """
 
     size: int = 320
@@ -52,6 +65,7 @@ class CropConfig:
     flip: float = 0.5
     radii: tuple[int, ...] = (1, 20)
     colours: bool = True
+    variation: Variation = PLAIN
 
     def __post_init__(self) -> None:
         if self.size < 1 or not self.cuts or min(self.cuts) < 1:
@@ -69,7 +83,7 @@ class CropConfig:
     @property
     def scale(self) -> float:
         """How many pixels of the source a pixel of the result may have."""
-        return max(self.cuts) / self.size
+        return max(self.cuts) * self.variation.zoom / self.size
 
 
 class Cut(NamedTuple):
@@ -101,15 +115,16 @@ def read_crop(shard: Shard, i: int, cut: Cut, config: CropConfig) -> Crop:
     shard.fill(distance, "distance", grid)
     reach = reach_of(max(radii), grid.pixels[0] / config.size)
     images = _images(shard, i, grid, alpha, (grid.least(distance) <= reach) & config.colours)
-    image, *colours = _scaled(images if config.colours else images[:1], config.size, cut.flip)
+    image, *colours = scaled(images if config.colours else images[:1], config.size, cut.flip)
     foreground, background = colours or [torch.empty(0, dtype=torch.uint8)] * 2
     return Crop(
         image=image,
-        trimap=_scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip)[0],
-        alpha=_scaled(alpha, config.size, cut.flip)[0],
+        trimap=scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip)[0],
+        alpha=scaled(alpha, config.size, cut.flip)[0],
         foreground=foreground,
         background=background,
         skipped=[],
+        backgrounds=Backgrounds(),
     )
 
 
@@ -158,7 +173,7 @@ def scaled_trimap(
     return np.asarray(128 + 127 * inside.view(np.uint8) - 128 * outside.view(np.uint8))
 
 
-def _scaled(pixels: NDArray[np.uint8], size: int, flip: bool) -> Tensor:
+def scaled(pixels: NDArray[np.uint8], size: int, flip: bool) -> Tensor:
     """Squares, (h, h) or (n, h, h, 3), as (n, c, size, size), scaled and mirrored left to right if `flip`.
 
     Antialiased bilinear filtering on 8 bits: Pillow's values, in a third of its time.

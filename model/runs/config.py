@@ -12,6 +12,7 @@ from ...composer.engines.local import core_count
 from ...composer.pixels.trimap import MAX_DISTANCE
 from ...errors import WrongUseError
 from ..crops.reading import CropConfig
+from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
 
 # What may differ when a run goes on: it changes how long or where a run works, not what it computes.
@@ -70,6 +71,13 @@ class TrainConfig:
     crop_cuts: tuple[int, ...] = (320, 480, 640)
     radii: tuple[int, ...] = (1, 20)
     stage2_radius: int = 10
+    # How crops are varied, see `Variation`: what the paper does not do is off.
+    radii_draw: Literal["even", "log"] = "even"
+    uneven_trimaps: float = 0.0
+    recompose: float = 0.0
+    join: float = 0.0
+    zoom: float = 1.0
+    turn: float = 0.0
     val_shards: Path | None = None
     val_share: float = 0.05
     val_count: int = 50  # composites looked at, whole, in each validation
@@ -108,8 +116,21 @@ class TrainConfig:
 
     def crops(self, stage: Stage) -> CropConfig:
         """A stage's crops: stage 2 has trimaps of one radius, and only stage 1's loss needs colours."""
-        radii = (self.stage2_radius, self.stage2_radius) if stage == 2 else self.radii
-        return CropConfig(size=self.crop_size, cuts=self.crop_cuts, radii=radii, colours=stage == 1)
+        one = stage == 2
+        return CropConfig(
+            size=self.crop_size,
+            cuts=self.crop_cuts,
+            radii=(self.stage2_radius, self.stage2_radius) if one else self.radii,
+            colours=stage == 1,
+            variation=Variation(
+                radii="even" if one else self.radii_draw,
+                uneven=0.0 if one else self.uneven_trimaps,
+                recompose=self.recompose,
+                join=self.join,
+                zoom=self.zoom,
+                turn=self.turn,
+            ),
+        )
 
     @property
     def encoder_weights(self) -> str:
@@ -126,5 +147,7 @@ class TrainConfig:
 def decisive(values: dict[str, Any]) -> dict[str, Any]:
     """What of a configuration's values a run cannot change: what decides its weights."""
     # Where the validation set comes from is free, but not whether it is held out of the training.
-    values = {**values, "val_shards": values.get("val_shards") is not None}
+    # What a run of an older release does not name had its default's effect.
+    values = {**TrainConfig().values(), **values}
+    values["val_shards"] = values["val_shards"] is not None
     return {key: value for key, value in values.items() if key not in _FREE}

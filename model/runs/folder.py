@@ -127,7 +127,7 @@ class Run:
         if differing:
             key = differing[0]
             raise RunError(
-                f"{self.folder} is a run with {key} = {before.get(key)}, not {asked[key]}: give that "
+                f"{self.folder} is a run with {key} = {before.get(key, fixed[key])}, not {asked[key]}: give that "
                 "to go on with it, or another --out"
             )
         if shards != digest:

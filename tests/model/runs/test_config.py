@@ -12,6 +12,7 @@ import pytest
 
 from dimtool.cli import run
 from dimtool.errors import WrongUseError
+from dimtool.model.crops.variation import PLAIN, Variation
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import stages as training
 
@@ -43,6 +44,8 @@ from dimtool.model.training import stages as training
         ({"crop_cuts": ()}, r"crops of \(\) to 320 pixels"),
         ({"radii": (9, 3)}, r"trimap radii \(9, 3\)"),
         ({"stage2_radius": 128}, "a trimap radius of 128 in crops scaled by 2"),
+        ({"recompose": 2.0}, "recompose is 2: a share of crops is from 0 to 1"),
+        ({"zoom": 2.0, "radii": (1, 64)}, "a trimap radius of 64 in crops scaled by 4"),
         ({"bottleneck": "wide"}, "bottleneck is 'wide'; choose 'fc6' or 'slim'"),
         ({"width": 0.0}, "width is 0.0; choose a number above 0"),
         ({"width": 2.0}, "width is 2.0"),
@@ -52,6 +55,15 @@ def test_values_that_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(WrongUseError, match=f"^{message}") as caught:
         TrainConfig(**values)
     assert "\n" not in str(caught.value)
+
+
+def test_stage_2_has_trimaps_of_one_radius_and_the_other_stages_varied_ones() -> None:
+    config = TrainConfig(radii_draw="log", uneven_trimaps=0.5, turn=5.0)
+    one, two, three = (config.crops(stage) for stage in (1, 2, 3))
+    assert one.variation == three.variation == Variation(radii="log", uneven=0.5, turn=5.0)
+    assert two.variation == Variation(turn=5.0)
+    assert two.radii == (10, 10)
+    assert TrainConfig().crops(1).variation == PLAIN
 
 
 def test_what_a_stage_does_not_need_is_not_looked_at() -> None:
@@ -157,6 +169,12 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "crop-cuts": ("64,96", "[64, 96]", (64, 96)),
     "radii": ("2,5", "[2, 5]", (2, 5)),
     "stage2-radius": ("4", "4", 4),
+    "radii-draw": ("log", '"log"', "log"),
+    "uneven-trimaps": ("50%", '"50%"', 0.5),
+    "recompose": ("90%", '"90%"', 0.9),
+    "join": ("20%", '"20%"', 0.2),
+    "zoom": ("1.5", "1.5", 1.5),
+    "turn": ("10", "10", 10.0),
     "val-shards": ("v", '"v"', Path("v")),
     "val-share": ("10%", '"10%"', 0.1),
     "val-count": ("9", "9", 9),

@@ -101,6 +101,12 @@ DECISIVE: dict[str, Any] = {
     "crop_cuts": (320, 480),
     "radii": (1, 19),
     "stage2_radius": 9,
+    "radii_draw": "log",
+    "uneven_trimaps": 0.5,
+    "recompose": 0.5,
+    "join": 0.5,
+    "zoom": 1.5,
+    "turn": 5.0,
     "val_shards": Path("shards/val"),  # then nothing is held out of the training
     "val_share": 0.1,
     "val_radius": 9,
@@ -148,6 +154,16 @@ def test_what_decides_the_weights_cannot_change(config: TrainConfig, key: str) -
     other = replace(config, **{key: DECISIVE[key]})
     old, new = (each.values()[key] for each in (config, other))
     assert refusal(other).startswith(f"{config.out} is a run with {key} = {old}, not {new}: give that")
+    begin(config)
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(config: TrainConfig) -> None:
+    begin(config)
+    path = config.out / "config.json"
+    there = json.loads(path.read_text())
+    del there["config"]["recompose"], there["config"]["radii_draw"]
+    path.write_text(json.dumps(there))
+    assert "with recompose = 0.0, not 0.5" in refusal(replace(config, recompose=0.5))
     begin(config)
 
 
