@@ -126,9 +126,10 @@ class Run:
         differing = [key for key, value in decisive(asked).items() if value != fixed.get(key)]
         if differing:
             key = differing[0]
+            old = before.get(key, fixed[key])
             raise RunError(
-                f"{self.folder} is a run with {key} = {before.get(key, fixed[key])}, not {asked[key]}: give that "
-                "to go on with it, or another --out"
+                f"{self.folder} is a run with {key} = {old}, not {asked[key]}: give that to go on with it, "
+                "or another --out"
             )
         if shards != digest:
             raise RunError(
