@@ -80,8 +80,21 @@ def _workers() -> int:
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Of all GPUs together."
 )
 @click.option("--learning-rate", type=float, default=1e-5, show_default=True, help="Adam's, constant.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
-@click.option("--compile/--no-compile", default=False, show_default=True, help="Compile the network first.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="tf32",
+    show_default=True,
+    help="tf32: float32, but a GPU's products TF32. fp16: for cards without bf16.",
+)
+@click.option("--compile/--no-compile", default=False, show_default=True, help="Compile each step first.")
+@click.option(
+    "--compile-mode",
+    type=click.Choice(["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]),
+    default="default",
+    show_default=True,
+    help="torch.compile's, with --compile: longer searches, CUDA graphs.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=0),

@@ -14,6 +14,10 @@ from ...errors import WrongUseError
 from ..crops.reading import CropConfig
 from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
+from ..network.precision import Precision
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+"""torch.compile's: how long it searches, and whether it records CUDA graphs."""
 
 # What may differ when a run goes on: it changes how long or where a run works, not what it computes.
 _FREE = frozenset(
@@ -24,6 +28,7 @@ _FREE = frozenset(
         "steps",
         "epochs",
         "compile",
+        "compile_mode",
         "workers",
         "skip_bad",
         "val_count",
@@ -58,8 +63,9 @@ class TrainConfig:
     epochs: float | None = 30.0  # of 43,100 composites at batch 1: 1.3 million steps a stage
     batch_size: int = 1  # 16 and a proportionally greater rate fill a data-centre GPU
     learning_rate: float = 1e-5  # constant, Adam's; 1e-4 for a slim network from scratch
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "tf32"  # on a CPU float32; bf16 on a data-centre GPU
     compile: bool = False
+    compile_mode: CompileMode = "default"
     workers: int = field(default_factory=default_workers)
     seed: int = 0
     skip_bad: bool = False

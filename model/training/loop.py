@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from ...errors import DimtoolError
 from ..crops.dataset import TrainingCrops
@@ -17,6 +16,7 @@ from ..crops.reading import Crop
 from ..inference.matter import Matter
 from ..network.checkpoint import Progress
 from ..network.dim import DeepImageMatting, Stage
+from ..network.precision import autocast, cudnn_search
 from ..processes.feeding import Feed
 from ..processes.signals import stop_signals
 from ..runs.config import TrainConfig
@@ -25,7 +25,7 @@ from .finiteness import FiniteGuard
 from .measuring import Window
 from .optimisation import Optimisation
 from .reporting import Log, Reporter, StoppedError
-from .step import stage_losses, to_device
+from .step import TrainingStep
 from .validation import ValidationSet, validate
 
 _ASK_EVERY = 10  # steps: asking every process whether it was told to stop holds them all up
@@ -40,7 +40,7 @@ class StageLoop:
     accelerator: Accelerator
     reporter: Reporter
     model: DeepImageMatting
-    forward: nn.Module
+    losses: TrainingStep
     optimisation: Optimisation
     crops: TrainingCrops
     validation: ValidationSet | None
@@ -71,7 +71,7 @@ class StageLoop:
         """
         self.reporter.stage(self.stage, self.steps, min(self.progress.step, self.steps))
         left = max(0, self.steps - self.progress.step)
-        with stop_signals() as asked:
+        with stop_signals() as asked, cudnn_search(True):
             self.feed.begin(self.progress.step, left)
             for _ in range(left):
                 self._step(self._next())
@@ -94,12 +94,10 @@ class StageLoop:
         return batch
 
     def _step(self, batch: Crop) -> None:
-        inputs = to_device(batch, self.accelerator.device)
-        with self.accelerator.autocast():
-            prediction = self.forward(inputs["image"], inputs["trimap"])
-        losses = stage_losses(self.stage, prediction, inputs)
-        self.optimisation.step(losses.total)
-        self.window.losses.append(losses.total.detach())
+        loss = self.losses(batch).total
+        self.optimisation.step(loss)
+        # A copy: CUDA graphs write each step's loss to the same place.
+        self.window.losses.append(loss.detach().clone())
         self.progress = replace(self.progress, step=self.progress.step + 1)
 
     # ---- now and then --------------------------------------------------------------------------------------
@@ -153,8 +151,9 @@ class StageLoop:
         """Only the main process looks; the others wait for it at their next step."""
         if self.validation is None or not self.accelerator.is_main_process:
             return
-        with self.accelerator.autocast():
-            found = validate(Matter(model=self.model, device=self.accelerator.device), self.validation)
+        device = self.accelerator.device
+        with autocast(self.config.precision, device), cudnn_search(False):
+            found = validate(Matter(model=self.model, device=device), self.validation)
         self.model.train()
         step = self.progress.step
         values: Mapping[str, Any] = {"val_skipped": len(found.skipped)} if found.skipped else {}

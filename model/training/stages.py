@@ -23,12 +23,14 @@ from ...text import count
 from ..crops.dataset import TrainingCrops
 from ..network.checkpoint import Progress, load_checkpoint, load_model
 from ..network.dim import DeepImageMatting, Stage
+from ..network.precision import float32_products
 from ..network.vgg16 import load_vgg16
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, RunError, index_digest, open_run
 from .loop import StageLoop
 from .optimisation import Optimisation
 from .reporting import Reporter, Silent, death_of_a_worker_told
+from .step import StageLosses, TrainingStep, compiled
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
 Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train on; what to validate on
@@ -75,7 +77,7 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
     accelerator = Accelerator(
         # Unless it is told so, torchrun's processes on CPUs do not find each other.
         cpu=not torch.accelerator.is_available(),
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        mixed_precision="no",  # the step has its own
         log_with="tensorboard",
         project_dir=config.out,
         # The main process validates alone, which may take longer than the usual ten minutes.
@@ -83,7 +85,10 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
     )
     try:
         data = split_data(config)
-        with open_run(config, main=accelerator.is_main_process) as run:
+        with (
+            open_run(config, main=accelerator.is_main_process) as run,
+            float32_products(config.precision),
+        ):
             trainer = Trainer(config, run, accelerator, reporter, data)
             for stage in config.stages:
                 trainer.run_stage(stage)
@@ -139,10 +144,15 @@ class Trainer:
                 "there first, or name a model with --init"
             )
         self.model.set_stage(stage)
-        optimisation = Optimisation(self.model, self.accelerator, learning_rate=self.config.learning_rate)
+        device, precision = self.accelerator.device, self.config.precision
+        optimisation = Optimisation(
+            self.model, device, learning_rate=self.config.learning_rate, precision=precision
+        )
         adam = optimisation.adam
-        forward = torch.compile(self.model) if self.config.compile else self.model
-        forward, _ = self.accelerator.prepare(forward, adam)
+        losses: torch.nn.Module = StageLosses(self.model, precision=precision)
+        if self.config.compile:
+            losses = compiled(losses, self.config.compile_mode)
+        losses, _ = self.accelerator.prepare(losses, adam)
         progress = Progress(stage=stage, step=0)
         if latest is not None:
             same = latest[1].stage == stage
@@ -154,7 +164,7 @@ class Trainer:
             accelerator=self.accelerator,
             reporter=self.reporter,
             model=self.model,
-            forward=forward,
+            losses=TrainingStep(losses, device),
             optimisation=optimisation,
             crops=self._crops(stage),
             validation=self.validation,

@@ -158,6 +158,7 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "learning-rate": ("1e-4", "1e-4", 1e-4),
     "precision": ("bf16", '"bf16"', "bf16"),
     "compile": ("", "true", True),
+    "compile-mode": ("max-autotune", '"max-autotune"', "max-autotune"),
     "workers": ("0", "0", 0),
     "seed": ("3", "3", 3),
     "skip-bad": ("", "true", True),
@@ -240,7 +241,8 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
     [
         ("batch-size = 0", "--batch-size"),
         ('steps = "many"', "--steps"),
-        ('precision = "fp16"', "--precision"),
+        ('precision = "fp8"', "--precision"),
+        ('compile-mode = "fast"', "--compile-mode"),
         ("stage = 4", "--stage"),
         ("val-share = 200", "--val-share"),
         ("val-share = 0.05", "could be a share or a percentage"),

@@ -116,6 +116,7 @@ FREE: dict[str, Any] = {
     "steps": 7,
     "epochs": 1.0,
     "compile": True,
+    "compile_mode": "max-autotune",
     "workers": 0,
     "skip_bad": True,
     "val_count": 3,

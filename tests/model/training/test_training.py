@@ -25,6 +25,7 @@ from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
 from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import Result, train
+from dimtool.model.training.step import TrainingStep
 
 TINY = ModelConfig(bottleneck="slim", width=0.0625)  # the fixtures' network
 
@@ -56,10 +57,13 @@ class Recorder(Silent):
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The batches that are trained on, as they come from the data."""
     seen: list[Any] = []
-    original = loop.to_device
-    monkeypatch.setattr(
-        loop, "to_device", lambda batch, device: (seen.append(batch), original(batch, device))[1]
-    )
+    original = TrainingStep.__call__
+
+    def step(self: TrainingStep, batch: Any) -> Tensor:
+        seen.append(batch)
+        return original(self, batch)
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
     return seen
 
 

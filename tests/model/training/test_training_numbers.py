@@ -17,7 +17,7 @@ from torch import Tensor
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.runs.config import TrainConfig
-from dimtool.model.training import loop
+from dimtool.model.training import step as step_module
 from dimtool.model.training.finiteness import NotFiniteError
 from dimtool.model.training.losses import Losses
 from dimtool.model.training.reporting import Silent
@@ -28,7 +28,7 @@ from dimtool.model.training.stages import train
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, step: int, spoilt: Callable[[Losses, Tensor], Tensor]) -> None:
     """Replace the total loss of one step, counted from 0."""
-    original, calls = loop.stage_losses, []
+    original, calls = step_module.stage_losses, []
 
     def losses(stage: Any, prediction: Any, batch: Any) -> Losses:
         found = original(stage, prediction, batch)
@@ -37,7 +37,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, step: int, spoilt: Callable[[Losses,
             return found._replace(total=spoilt(found, prediction.coarse))
         return found
 
-    monkeypatch.setattr(loop, "stage_losses", losses)
+    monkeypatch.setattr(step_module, "stage_losses", losses)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_its_batch_is_named(
@@ -130,7 +130,7 @@ def test_compiled_it_computes_the_same(
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(torch, "compile", lambda model: compiler(model, backend=backend, fullgraph=True))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: compiler(model, backend=backend, fullgraph=True))
     plain = train(tiny(out=tmp_path / "plain", val_every=1), Silent())
     assert not graphs
     compiled = train(tiny(out=tmp_path / "compiled", val_every=1, compile=True), Silent())

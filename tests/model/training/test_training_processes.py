@@ -245,12 +245,12 @@ def test_with_worker_processes(start: Started, undisturbed: Path, tmp_path: Path
 
 _FAULTY = """
 from dimtool import cli
-from dimtool.model.training import loop
+from dimtool.model.training.step import TrainingStep
 
 def fail(*_):
     raise ZeroDivisionError("ours")
 
-loop.to_device = fail
+TrainingStep.__call__ = fail
 if __name__ == "__main__":
     cli.main()
 """
