@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dimtool.model.crops.batches import collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import Crop
 from dimtool.model.network.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -138,7 +139,7 @@ def test_the_trainers_losses_are_to_the_bit_those_of_plain_layers(
     crops = TrainingCrops(config.shards, config.crops(1), seed=1)
     order = np.random.default_rng([0, 1, 0]).permutation(len(crops))
     for index, row in zip(order[:3].tolist(), metrics(config.out), strict=False):
-        loss = plain_loss(network, {k: v[None] for k, v in crops[0, index].items() if k != "skipped"})  # type: ignore
+        loss = plain_loss(network, collate([crops[0, index]]))
         adam.zero_grad()
         loss.backward()
         adam.step()
