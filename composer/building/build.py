@@ -112,6 +112,7 @@ def _finish(
         asked=manifest.asked,
         versions=current_versions(),
         shards=by_index(records),
+        reading=manifest.lists.reading.recorded,
     )
     write_index(folder, index)
     return index

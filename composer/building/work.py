@@ -17,8 +17,9 @@ from ..shards.index import ShardRecord, record_of
 from ..shards.layout import BACKGROUND_RADIUS, ShardError, ShardHeader
 from ..shards.reader import Shard
 from ..shards.writer import Layer, Matte, write_shard
-from ..sources.images import Source, SourceError, image_size, read_alpha, read_background, read_foreground
+from ..sources.images import Source, SourceError, image_size, read_background, read_foreground
 from ..sources.manifest import Failure, ForegroundEntry
+from ..sources.mattes import read_alpha
 
 
 class DiskFullError(DimtoolError):
@@ -51,6 +52,7 @@ class ShardJob:
             index=self.entry.index,
             foreground=self.entry.name,
             backgrounds=self.entry.background_names,
+            reading=self.entry.reading.recorded,
         )
 
 
@@ -114,7 +116,8 @@ def pixel_count(entry: ForegroundEntry) -> int:
 
 def read_matte(entry: ForegroundEntry) -> Matte:
     """Decode foreground and alpha, and compute what all composites share. Raises SourceError."""
-    foreground, alpha = read_foreground(entry.foreground), read_alpha(entry.alpha)
+    foreground = read_foreground(entry.foreground, entry.reading)
+    alpha = read_alpha(entry.alpha, entry.reading)
     height, width = alpha.pixels.shape
     if foreground.pixels.shape[:2] != (height, width):
         rows, columns = foreground.pixels.shape[:2]
@@ -141,7 +144,7 @@ def read_matte(entry: ForegroundEntry) -> Matte:
 def _layers(entry: ForegroundEntry, matte: Matte) -> Iterator[Layer]:
     composed = Compositor(matte.foreground.pixels, matte.alpha.pixels)
     for path in entry.backgrounds:
-        source = read_background(path)
+        source = read_background(path, entry.reading)
         background = fit_source(source, *matte.alpha.pixels.shape)
         yield Layer(composed(background), background, source)
 
@@ -158,7 +161,7 @@ def _background_errors(entry: ForegroundEntry) -> Iterator[str]:
     """Once one file is bad, name the others of this foreground too: one run should tell them all."""
     for path in entry.backgrounds:
         try:
-            read_background(path)
+            read_background(path, entry.reading)
         except SourceError as error:
             yield str(error)
 
@@ -191,7 +194,7 @@ def trusted(known: ShardRecord | None, path: Path) -> ShardRecord:
 
 def difference(there: ShardHeader, asked: ShardHeader) -> str:
     """In what a shard is not the one that is asked for."""
-    for name in ("split", "index", "foreground", "background_radius"):
+    for name in ("split", "index", "foreground", "background_radius", "reading"):
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
     if len(there.backgrounds) != len(asked.backgrounds):

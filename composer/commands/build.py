@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...options import FILE, FOLDER, Share, as_json, print_result
+from ..sources.reading import ALPHA_SOURCES
 
 if TYPE_CHECKING:
     from ..sources.manifest import Manifest
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
 @click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
 @click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="Build the rest when one fails."
+)
+@click.option(
+    "--alpha-from",
+    type=click.Choice(ALPHA_SOURCES),
+    default="alpha",
+    show_default=True,
+    help="The mattes: the grey of --alpha-dir's files, their A, or the A of the foregrounds.",
+)
+@click.option(
+    "--alpha-max", type=click.IntRange(1, 65_535), help="Opaque in the mattes.  [default: 255, 65535]"
+)
+@click.option(
+    "--exif-transpose/--no-exif-transpose",
+    default=None,
+    help="Turn all sources upright by their EXIF tags, or none.  [default: none, and mattes refused]",
 )
 @click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import file_sha256, write_text
+from ..sources.reading import ADOBE, Reading
 from .layout import ShardError
 from .reader import Shard
 
@@ -35,6 +36,7 @@ class ShardRecord:
 class Index:
     """A folder of shards. `asked` is the number of composites that the lists asked for.
 
+    reading: how the sources were read; each shard says it as well.
     versions: of dimtool and its decoders, at the end of the build; each shard has its own as well.
     """
 
@@ -43,6 +45,7 @@ class Index:
     asked: int
     versions: dict[str, str]
     shards: tuple[ShardRecord, ...]
+    reading: Reading = ADOBE.recorded
 
     @property
     def composites(self) -> int:
@@ -58,6 +61,9 @@ class Index:
 def write_index(folder: Path, index: Index) -> None:
     """Write `folder`/index.json, atomically; the same index gives the same bytes."""
     content = {"format": FORMAT, "version": VERSION, "composites": index.composites, **asdict(index)}
+    del content["reading"]
+    if reading := index.reading.values():
+        content["reading"] = reading
     write_text(folder / INDEX_NAME, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -70,7 +76,8 @@ def read_index(folder: Path) -> Index:
             raise ShardError(f"{path} is of another format or version: this release reads version {VERSION}")
         content.pop("composites")
         shards = tuple(ShardRecord(**record) for record in content.pop("shards"))
-        return Index(shards=shards, **content)
+        reading = Reading.of(content.pop("reading", {}))
+        return Index(shards=shards, reading=reading, **content)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(f"{path} does not exist: finish `dimtool build-dataset` for it") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -9,6 +9,7 @@ import hdf5plugin
 from ...errors import DimtoolError
 from ...version import __version__
 from ..sources.images import decoder_versions
+from ..sources.reading import ADOBE, Reading
 
 FORMAT = "dimtool-shard"
 
@@ -28,13 +29,17 @@ class ShardError(DimtoolError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ShardHeader:
-    """What a shard is of: foreground number `index` of a `split`, over these backgrounds in this order."""
+    """What a shard is of: foreground number `index` of a `split`, over these backgrounds in this order.
+
+    reading: how its sources were read, as `Reading.recorded` gives it.
+    """
 
     split: str
     index: int
     foreground: str
     backgrounds: tuple[str, ...]
     background_radius: int = BACKGROUND_RADIUS
+    reading: Reading = ADOBE.recorded
 
 
 def current_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...text import first_line
+from ..sources.reading import Reading
 from .layout import FORMAT, VERSION, ShardError, ShardHeader
 from .windows import WHOLE, Mask, TileGrid, Window
 
@@ -60,6 +61,7 @@ class Shard:
             "index": int(attributes["index"]),
             "foreground": _text(attributes["foreground"]),
             "background_radius": int(attributes["background_radius"]),
+            "reading": Reading.of(json.loads(_text(attributes.get("reading", "{}")))),
         }
 
     @cached_property

@@ -1,8 +1,8 @@
 """One source file -> one array, by the mode rules of Adobe's Composition-1k code.
 
-No EXIF rotation and no ICC conversion is applied: the official code opens files with Pillow and takes the
-pixels as they are stored. What it leaves open (16-bit files, palettes in a matte) is settled here, once.
-A photograph to matte is no part of that set: it and its trimap are turned upright.
+No ICC conversion is applied and, unless it is asked for, no EXIF rotation: the official code opens files
+with Pillow and takes the pixels as they are stored. What it leaves open (16-bit files) is settled here,
+once; what a matte may be, in `mattes`. A photograph to matte is no part of that set: it is turned upright.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from ...errors import DimtoolError
+from .reading import ADOBE, Reading
 
 # Pillow's own limit against decompression bombs; enlarged backgrounds are held to it as well.
 MAX_PIXELS = 89_478_485
@@ -33,6 +35,10 @@ MAX_SIDE = 65_535  # positions are stored in 16 bits
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
 # (AVIF's raises RuntimeError.)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
+
+
+Convert = Callable[[Image.Image], Image.Image | NDArray[np.uint8]]
+Turn = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 
 
 class SourceError(DimtoolError, ValueError):
@@ -67,34 +73,22 @@ def decoder_versions() -> dict[str, str]:
     }
 
 
-def read_foreground(path: Path) -> Source:
+def read_foreground(path: Path, reading: Reading = ADOBE) -> Source:
     """The foreground's colours, (h, w, 3): RGB and RGBA as they are (A is not used), the rest converted."""
-    return _read(path, _to_rgb)
+    return read_source(path, _to_rgb, partial(turn, reading=reading))
 
 
-def read_background(path: Path) -> Source:
-    """A background photograph, (h, w, 3): converted to RGB by Pillow whatever its mode, never rotated."""
-    return _read(path, _to_rgb)
+def read_background(path: Path, reading: Reading = ADOBE) -> Source:
+    """A background photograph, (h, w, 3): converted to RGB by Pillow whatever its mode.
 
-
-def read_alpha(path: Path) -> Source:
-    """The matte, (h, w): band 0 of the file, whatever its mode.
-
-    L, LA, RGB, RGBA: the first band (the official code's rule: test mattes are RGBA with A = 255
-    everywhere). 1: 0 and 255. P, PA: the palette's red, not its indices. 16-bit: v / 257 rounded to
-    nearest, so that 65535 is 255 and each value is at most half a step off.
+    Its EXIF tag is not looked at, as in the official code, unless all sources are to be upright.
     """
-    return _read(path, _to_band_0)
+    return read_source(path, _to_rgb, partial(turn, reading=reading.recorded))
 
 
 def read_photograph(path: Path) -> Source:
     """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says."""
-    return _read(path, lambda image: _to_rgb(ImageOps.exif_transpose(image)))
-
-
-def read_trimap(path: Path) -> Source:
-    """A trimap, (h, w): as a matte, but turned as its EXIF tag says; colours are refused."""
-    return _read(path, lambda image: _to_grey(ImageOps.exif_transpose(image)))
+    return read_background(path, Reading(exif_transpose=True))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -112,12 +106,43 @@ def check_pixels(height: int, width: int, what: str) -> None:
         )
 
 
-def _read(path: Path, convert: Callable[[Image.Image], Image.Image | NDArray[np.uint8]]) -> Source:
+def read_source(path: Path, convert: Convert, turn: Turn) -> Source:
+    """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them."""
     with _blamed(path):
         data = path.read_bytes()
         with _opened(path, io.BytesIO(data)) as image:
-            pixels = np.asarray(convert(image))
+            pixels = turn(np.asarray(convert(image)), _orientation(image))
     return Source(path, pixels, hashlib.sha256(data).digest())
+
+
+def turn(pixels: NDArray[np.uint8], orientation: int, *, reading: Reading) -> NDArray[np.uint8]:
+    """(h, w, ...) as `reading` wants it. Raises SourceError for a tag of which it says nothing."""
+    if orientation == 1 or reading.exif_transpose is False:
+        return pixels
+    if reading.exif_transpose is None:
+        raise SourceError(
+            f"its EXIF tag says that it is turned (orientation {orientation}): pass --exif-transpose to turn "
+            "all sources upright, or --no-exif-transpose to take all as they are stored"
+        )
+    return np.ascontiguousarray(_UPRIGHT[orientation](pixels))
+
+
+# EXIF's orientations, by what makes the stored rows and columns upright.
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag of a loaded image: 1 to 8, 1 where there is none or one that means nothing."""
+    found = image.getexif().get(ExifTags.Base.Orientation)
+    return found if found in _UPRIGHT else 1
 
 
 @contextmanager
@@ -157,36 +182,21 @@ def _what_is(path: Path) -> str:
 
 def _to_rgb(image: Image.Image) -> Image.Image | NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":
-        return np.repeat(_to_8_bit(image)[..., None], 3, axis=2)
+        grey = (grey_values(image) + np.uint32(128)) // np.uint32(257)
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "RGBA":
         return np.ascontiguousarray(np.asarray(image)[..., :3])
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_band_0(image: Image.Image) -> Image.Image | NDArray[np.uint8]:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _to_8_bit(image)
-    if image.mode in ("L", "1"):
-        return image if image.mode == "L" else image.convert("L")
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGB")
-    if image.mode in ("RGB", "RGBA", "RGBX", "LA"):
-        return image.getchannel(0)
-    raise SourceError(f"its mode is {image.mode}, which is no matte: save it as 8-bit grey")
+def grey_values(image: Image.Image) -> NDArray[np.uint32]:
+    """16-bit grey, (h, w), 0 black to 65535 white; Pillow's own conversion would clip at 255.
 
-
-def _to_grey(image: Image.Image) -> Image.Image | NDArray[np.uint8]:
-    """Band 0 of what is grey in all its bands: of a coloured trimap no band tells enough."""
-    if image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I"):
-        colours = np.asarray(image.convert("RGB"))
-        if (colours != colours[..., :1]).any():
-            raise SourceError("it is coloured: save it in grey, 0 background, 128 unknown, 255 foreground")
-    return _to_band_0(image)
-
-
-def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """16-bit grey to 8: v / 257, rounded to nearest. Pillow's own conversion would clip at 255."""
+    Raises SourceError for values that are none (modes F and I).
+    """
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
         raise SourceError(f"its values (mode {image.mode}) are no 8 or 16-bit grey: save it as 8-bit grey")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    # Pillow turns round a TIFF whose white is 0 where it has 1 or 8 bits, not where it has 16.
+    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    return 65_535 - values.astype(np.uint32) if white_is_zero else values.astype(np.uint32)

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...manifests.presets import PER_FG
 from ...names import stem
 from .folders import FolderIndex, ManifestError
+from .reading import ADOBE, Reading
 
 SPLITS = tuple(PER_FG)
 
@@ -31,6 +32,7 @@ class ForegroundEntry:
     alpha: Path
     background_names: tuple[str, ...]
     backgrounds: tuple[Path, ...]
+    reading: Reading = ADOBE
 
     @property
     def shard_name(self) -> str:
@@ -81,7 +83,7 @@ class Lists:
     fg_dir, alpha_dir, bg_dir: `fg`, `alpha`, `bg` beside the list. bg_list: the list's name with `bg` for
     `fg`; where there is none, backgrounds are drawn from bg_dir with `seed`, without repetition. split: in
     the list's name. per_fg: 100 for train, 20 for val and test. reuse_bg: start again at the head of the
-    background list when it ends.
+    background list when it ends. alpha_from, alpha_max, exif_transpose: see Reading.
     """
 
     fg_list: Path
@@ -93,6 +95,16 @@ class Lists:
     per_fg: int | None = None
     seed: int = 0
     reuse_bg: bool = False
+    alpha_from: str = ADOBE.alpha_from
+    alpha_max: int | None = None
+    exif_transpose: bool | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """How the sources are to be read."""
+        return Reading(
+            alpha_from=self.alpha_from, alpha_max=self.alpha_max, exif_transpose=self.exif_transpose
+        )
 
 
 def read_manifest(lists: Lists) -> Manifest:
@@ -110,9 +122,11 @@ def read_manifest(lists: Lists) -> Manifest:
     names, notes = read_list(lists.fg_list)
     if not names:
         raise ManifestError(f"{lists.fg_list} lists no foreground: write one file name a line")
+    foregrounds = FolderIndex(lists.fg_dir or beside / "fg")
+    own_a = lists.alpha_from == "fg"
     folders = [
-        FolderIndex(lists.fg_dir or beside / "fg"),
-        FolderIndex(lists.alpha_dir or beside / "alpha"),
+        foregrounds,
+        foregrounds if own_a else FolderIndex(lists.alpha_dir or beside / "alpha"),
         FolderIndex(lists.bg_dir or beside / "bg"),
     ]
     backgrounds, more = _background_names(lists, len(names) * per_fg, folders[2])
@@ -120,7 +134,7 @@ def read_manifest(lists: Lists) -> Manifest:
         folders, (names, names, backgrounds), ("", "", "the backgrounds of "), strict=True
     ):
         folder.refuse_all_missing(wanted, f"{what}{lists.fg_list}")
-    pairing = _Pairing(lists.fg_list, names, backgrounds, per_fg, folders)
+    pairing = _Pairing(lists.fg_list, names, backgrounds, per_fg, folders, lists.reading)
     pairs = [pairing.entry(index) for index in range(len(names))]
     return Manifest(
         lists=replace(lists, split=split, per_fg=per_fg),
@@ -206,6 +220,7 @@ class _Pairing:
     backgrounds: list[str]
     per_fg: int
     folders: list[FolderIndex]
+    reading: Reading
 
     def entry(self, index: int) -> ForegroundEntry | Failure:
         name = self.names[index]
@@ -227,6 +242,7 @@ class _Pairing:
             alpha=found[1],
             background_names=tuple(wanted),
             backgrounds=tuple(found[2:]),
+            reading=self.reading,
         )
 
     def _clashes(self, index: int) -> list[str]:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ...arrays import UInt8Image, UInt8Mask
 from ..building.work import fit_source
 from ..shards.reader import Shard
-from ..sources.images import Source, SourceError, read_alpha, read_background, read_foreground
+from ..sources.images import Source, SourceError, read_background, read_foreground
 from ..sources.manifest import ForegroundEntry
+from ..sources.mattes import read_alpha
+from ..sources.reading import Reading
 
 
 class Original(NamedTuple):
@@ -40,12 +42,12 @@ class Originals:
     @cached_property
     def foreground(self) -> Original:
         """The foreground's file."""
-        return decode(read_foreground, self.entry.foreground, self._digests["foreground"])
+        return self._decode(read_foreground, self.entry.foreground, self._digests["foreground"])
 
     @cached_property
     def alpha(self) -> Original:
         """The matte's file."""
-        return decode(read_alpha, self.entry.alpha, self._digests["alpha"])
+        return self._decode(read_alpha, self.entry.alpha, self._digests["alpha"])
 
     @property
     def matte(self) -> tuple[UInt8Image, UInt8Mask] | None:
@@ -57,7 +59,7 @@ class Originals:
         """The file of background `i`; None where the lists ask for fewer."""
         if i >= len(self.entry.backgrounds):
             return None
-        return decode(read_background, self.entry.backgrounds[i], self._digests["background"][i])
+        return self._decode(read_background, self.entry.backgrounds[i], self._digests["background"][i])
 
     def fitted(self, i: int) -> UInt8Image | None:
         """Background `i` as it was fitted to the foreground, or None."""
@@ -65,6 +67,13 @@ class Originals:
         if original is None or original.source is None:
             return None
         return fit_source(original.source, *self.shard.shape)
+
+    def _decode(
+        self, read: Callable[[Path, Reading], Source], path: Path, digests: NDArray[np.uint8]
+    ) -> Original:
+        """As the shard says that its sources were read."""
+        reading = self.shard.header.reading
+        return decode(lambda each: read(each, reading), path, digests)
 
     @cached_property
     def _digests(self) -> dict[str, NDArray[np.uint8]]:

@@ -184,7 +184,13 @@ def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
             raise WrongUseError(
                 f"{sources} has {len(found)} lists named {index.split}*fg*.txt, and one is needed to compare"
             )
-        return Lists(fg_list=found[0], split=index.split, per_fg=index.per_fg, reuse_bg=True)
+        return Lists(
+            fg_list=found[0],
+            split=index.split,
+            per_fg=index.per_fg,
+            reuse_bg=True,
+            **asdict(index.reading),
+        )
     return replace(
         built_from,
         fg_list=sources / built_from.fg_list.name,

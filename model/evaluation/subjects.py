@@ -18,7 +18,8 @@ from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN, trimap_of
 from ...composer.shards.dataset import CompositeDataset
 from ...composer.sources.folders import FolderIndex, ManifestError
-from ...composer.sources.images import image_size, read_alpha
+from ...composer.sources.images import image_size
+from ...composer.sources.mattes import read_prediction, read_trimap, read_truth
 from ...errors import DimtoolError
 from ...names import stem
 from ...text import count, sides
@@ -198,7 +199,7 @@ class FolderSubject:
     def view(self, number: int) -> tuple[Item, UInt8Mask]:
         """See Subject."""
         path, truth_path, trimap_path = self._paths[number]
-        prediction, truth = read_alpha(path).pixels, read_alpha(truth_path).pixels
+        prediction, truth = read_prediction(path).pixels, read_truth(truth_path).pixels
         return Item(stem(path), None, trimap_for(trimap_path, truth.shape), truth), prediction
 
 
@@ -238,7 +239,7 @@ def find(folder: FolderIndex, name: str) -> Path:
 
 def trimap_for(path: Path, shape: tuple[int, ...]) -> UInt8Mask:
     """A trimap file, (h, w) of 0, 128, 255. Raises EvaluationError for other values or another size."""
-    trimap = read_alpha(path).pixels
+    trimap = read_trimap(path).pixels
     if trimap.shape != shape:
         raise EvaluationError(f"{path} is {sides(trimap.shape)} and its image {sides(shape)}: give one size")
     values = sorted(set(np.unique(trimap).tolist()) - {0, 128, 255})

@@ -12,7 +12,8 @@ import numpy as np
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
-from ...composer.sources.images import read_photograph, read_trimap
+from ...composer.sources.images import read_photograph
+from ...composer.sources.mattes import read_trimap
 from ...errors import DimtoolError, WrongUseError
 from ...names import IMAGE_SUFFIXES, stem
 from ...text import count, sides

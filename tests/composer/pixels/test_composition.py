@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dimtool.composer.pixels.composition import Compositor, composite, fit_background
-from dimtool.composer.sources.images import read_alpha, read_background, read_foreground
+from dimtool.composer.sources.images import read_background, read_foreground
+from dimtool.composer.sources.mattes import read_alpha
 
 UInt8 = NDArray[np.uint8]
 TRIPLES = 256**3

@@ -21,10 +21,10 @@ from dimtool.composer.sources.images import (
     SourceError,
     check_pixels,
     image_size,
-    read_alpha,
     read_background,
     read_foreground,
 )
+from dimtool.composer.sources.mattes import read_alpha
 from dimtool.errors import DimtoolError
 
 Noise = Callable[..., NDArray[np.uint8]]
@@ -45,8 +45,9 @@ def one_line(call: Reader, path: Path) -> str:
 
 
 def encoded(noise: Noise, kind: str, options: dict[str, object]) -> bytes:
+    """Grey in three bands: no reader has anything against it but what is damaged."""
     stream = io.BytesIO()
-    Image.fromarray(noise(0, 64, 57, 3)).save(stream, kind, **options)
+    Image.fromarray(np.repeat(noise(0, 64, 57, 1), 3, axis=2)).save(stream, kind, **options)
     return stream.getvalue()
 
 

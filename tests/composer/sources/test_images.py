@@ -18,13 +18,15 @@ from PIL import Image, ImageCms, ImageOps
 
 from dimtool.composer.sources.images import (
     Source,
+    SourceError,
     decoder_versions,
     image_size,
-    read_alpha,
     read_background,
     read_foreground,
     sha256,
 )
+from dimtool.composer.sources.mattes import read_alpha
+from dimtool.composer.sources.reading import Reading
 
 UInt8 = NDArray[np.uint8]
 Noise = Callable[..., UInt8]
@@ -118,24 +120,62 @@ def test_cmyk(tmp_path: Path, noise: Noise, read: Reader) -> None:
     assert np.array_equal(read(tmp_path / "a.tif").pixels, expected)
 
 
-@pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_not_applied(tmp_path: Path, noise: Noise, read: Reader, orientation: int) -> None:
-    """The same pixels as the file without the tag; a viewer would turn or mirror it."""
-    image = Image.fromarray(noise(0, HEIGHT, WIDTH, 3))
+@pytest.fixture(params=range(1, 9))
+def tagged(request: pytest.FixtureRequest, tmp_path: Path, noise: Noise) -> tuple[int, Path]:
+    """An EXIF orientation and `turned.jpg` with it; `plain.jpg` beside it, the same without."""
+    image = Image.fromarray(np.repeat(noise(0, HEIGHT, WIDTH, 1), 3, axis=2))
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif[0x0112] = request.param
     image.save(tmp_path / "plain.jpg", quality=90)
     image.save(tmp_path / "turned.jpg", quality=90, exif=exif)
-    with Image.open(tmp_path / "turned.jpg") as opened:
+    return request.param, tmp_path / "turned.jpg"
+
+
+def test_exif_rotation_of_a_background_is_not_applied(tagged: tuple[int, Path]) -> None:
+    """The same pixels as the file without the tag; a viewer would turn or mirror it."""
+    orientation, path = tagged
+    plain = read_background(path.with_name("plain.jpg")).pixels
+    assert np.array_equal(read_background(path).pixels, plain)
+    with Image.open(path) as opened:
         as_viewed = np.asarray(ImageOps.exif_transpose(opened))
-    plain, turned = read(tmp_path / "plain.jpg").pixels, read(tmp_path / "turned.jpg").pixels
-    assert np.array_equal(turned, plain)
-    assert np.array_equal(as_viewed, Image.open(tmp_path / "plain.jpg")) == (orientation == 1)
-    assert image_size(tmp_path / "turned.jpg") == (HEIGHT, WIDTH)
+    assert np.array_equal(as_viewed, plain) == (orientation == 1)
+    assert image_size(path) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("read", [read_foreground, read_alpha])
+def test_exif_rotation_of_foreground_and_matte_is_asked_for(
+    tagged: tuple[int, Path], read: Callable[..., Source]
+) -> None:
+    orientation, path = tagged
+    plain = read(path.with_name("plain.jpg")).pixels
+    if orientation == 1:
+        assert np.array_equal(read(path).pixels, plain)
+        return
+    with pytest.raises(
+        SourceError, match=rf"^{path}: .*EXIF.* \(orientation {orientation}\): pass --exif-transpose"
+    ):
+        read(path)
+    assert np.array_equal(read(path, Reading(exif_transpose=False)).pixels, plain)
 
 
 @pytest.mark.parametrize("read", READERS)
+def test_exif_rotation_as_viewers_do_it(tagged: tuple[int, Path], read: Callable[..., Source]) -> None:
+    _, path = tagged
+    with Image.open(path) as opened:
+        as_viewed = np.asarray(ImageOps.exif_transpose(opened))
+    upright = read(path, Reading(exif_transpose=True)).pixels
+    assert np.array_equal(upright, as_viewed[..., 0] if read is read_alpha else as_viewed)
+
+
+@pytest.mark.parametrize("tag", [0, 9, 65535])
+def test_an_exif_orientation_that_means_nothing_is_none(tmp_path: Path, noise: Noise, tag: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.fromarray(noise(0, 4, 5)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_alpha(tmp_path / "a.png").pixels, noise(0, 4, 5))
+
+
+@pytest.mark.parametrize("read", [read_foreground, read_background])
 @pytest.mark.parametrize(("extension", "options"), [("png", {}), ("jpg", {"quality": 92}), ("tif", {})])
 def test_profile_changes_nothing(
     tmp_path: Path, noise: Noise, read: Reader, extension: str, options: dict[str, object]
@@ -180,17 +220,6 @@ def exchanging_profile() -> bytes:
 # ---- mattes -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mode", "bands"), [("LA", 2), ("RGB", 3), ("RGBA", 4)])
-@pytest.mark.parametrize("extension", ["png", "tif"])
-def test_alpha_is_band_0(tmp_path: Path, noise: Noise, mode: str, bands: int, extension: str) -> None:
-    """Every band differs, so that the last one, or a grey made of three, would show."""
-    pixels = noise(0, HEIGHT, WIDTH, bands)
-    alpha = read_alpha(save(pixels, tmp_path / f"a.{extension}", mode)).pixels
-    assert np.array_equal(alpha, pixels[..., 0])
-    assert alpha.shape == (HEIGHT, WIDTH)
-    assert alpha.dtype == np.uint8
-
-
 def test_official_test_matte(tmp_path: Path, noise: Noise) -> None:
     """Three equal bands and A = 255: an alpha taken from band 3 would be opaque everywhere."""
     matte = noise(0, HEIGHT, WIDTH)
@@ -210,12 +239,6 @@ def test_jpeg_alpha_is_what_pillow_decodes(tmp_path: Path, noise: Noise) -> None
     alpha = read_alpha(path).pixels
     assert np.array_equal(alpha, np.asarray(Image.open(path)))
     assert len(np.unique(alpha)) > 2
-
-
-def test_palette_alpha_is_its_red(tmp_path: Path, noise: Noise) -> None:
-    """Not the indices, and not a grey of the palette's three colours."""
-    colours = palette_file(noise, tmp_path / "a.png", transparency=3)
-    assert np.array_equal(read_alpha(tmp_path / "a.png").pixels, colours[..., 0])
 
 
 def test_bilevel_alpha_is_0_and_255(tmp_path: Path, noise: Noise) -> None:
@@ -262,7 +285,7 @@ def test_16_bit_is_rounded_to_nearest(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("read", READERS)
 def test_digests(tmp_path: Path, noise: Noise, read: Reader) -> None:
     """Of the file's bytes and of the decoded pixels: the same pixels in another file share the second one."""
-    pixels = noise(0, HEIGHT, WIDTH, 4)
+    pixels = np.repeat(noise(0, HEIGHT, WIDTH, 1), 4, axis=2)
     fast = read(save(pixels, tmp_path / "fast.png", compress_level=1))
     small = read(save(pixels, tmp_path / "small.png", compress_level=9))
     for source in (fast, small):
