@@ -14,7 +14,7 @@ pytest.importorskip("setuptools", minversion="77")
 
 ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("composer", "model", "manifests", "pages")
-KINDS = (".py", ".j2", ".css", ".typed")
+KINDS = (".py", ".j2", ".css", ".toml", ".typed")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected() -> set[str]:
     """What belongs to the package, as the tree has it."""
-    every = [path for path in ROOT.iterdir() if path.is_file()]
+    every = [path for path in ROOT.iterdir() if path.is_file() and path.name != "pyproject.toml"]
     every += [path for wing in WINGS for path in (ROOT / wing).rglob("*") if path.is_file()]
     return {str(path.relative_to(ROOT)) for path in every if path.suffix in KINDS or path.name == "py.typed"}
 
@@ -59,6 +59,8 @@ def test_it_works_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None
         "import dimtool.cli, dimtool.composer.report.page as one, dimtool.model.evaluation.page as other\n"
         "from dimtool.pages.environment import environment\n"
         "environment(Path(one.__file__)).get_template('report.html.j2')\n"
+        "from dimtool.model.runs.recipes import recipe_file, recipe_names\n"
+        "assert all(recipe_file(name).is_file() for name in recipe_names()) and 'fast' in recipe_names()\n"
         "environment(Path(other.__file__)).get_template('evaluation.html.j2')\n"
         "print(dimtool.__file__); sys.exit(dimtool.cli.run(['--help']))\n"
     )

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ...options import EXISTING, FILE, FOLDER, Numbers, Share, as_json, print_result
+from .updates import update_options
+from .values import read_config, read_recipe
 from .variation import variation_options
-
-if TYPE_CHECKING:
-    pass
-
-
-def _read_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """Take a TOML file's values as the command's defaults: what the command line says wins."""
-    if path is None:
-        return None
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path} cannot be read as TOML: {error}") from error
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    known = {
-        option.lstrip("-").replace("-", "_"): each.name
-        for each in context.command.params
-        if each.expose_value  # a file cannot name another
-        for option in each.opts
-    }
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise click.BadParameter(
-            f"{path} sets {unknown[0]}, which is no option of `dimtool {context.info_name}`"
-        )
-    context.default_map = {str(known[key]): _as_typed(value) for key, value in values.items()}
-    return path
-
-
-def _as_typed(value: Any) -> str:
-    """A TOML value as the command line would carry it: the options' types then judge both alike."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _workers() -> int:
@@ -52,12 +20,21 @@ def _workers() -> int:
 
 @click.command("train")
 @click.option(
+    "--recipe",
+    metavar="paper|fast|FILE",
+    default="paper",
+    show_default=True,
+    is_eager=True,
+    callback=read_recipe,
+    help="Options that belong together: the paper's, or those that get there sooner; or a TOML file.",
+)
+@click.option(
     "--config",
     type=FILE,
     is_eager=True,
     expose_value=False,
-    callback=_read_config,
-    help="A TOML file of these options, `batch-size = 16`; the command line wins.",
+    callback=read_config,
+    help="A TOML file of these options, `batch-size = 16`; it wins over --recipe, the command line over it.",
 )
 @click.option("--shards", type=FOLDER, default="shards/train", show_default=True, help="What to train on.")
 @click.option("--out", type=FOLDER, default="runs/dim", show_default=True, help="The run's folder.")
@@ -79,7 +56,8 @@ def _workers() -> int:
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Of all GPUs together."
 )
-@click.option("--learning-rate", type=float, default=1e-5, show_default=True, help="Adam's, constant.")
+@click.option("--learning-rate", type=float, default=1e-5, show_default=True, help="Adam's, the greatest.")
+@update_options
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
@@ -168,7 +146,7 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
     \b
     Examples:
       dimtool train
-      dimtool train --batch-size 16 --precision bf16 --compile --workers 16
+      dimtool train --recipe fast --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
     from ..runs.config import TrainConfig

@@ -26,10 +26,10 @@ MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
 PART_SUFFIX = ".part"  # of what is not complete
 _METADATA = "dimtool-model"
+_LEARNING_NAME = "learning.safetensors"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
-_HASHED = (MODEL_NAME, _OPTIMIZER_NAME, _RANDOM_NAME)
 _NAME_ONE = "name a model.safetensors, or the folder of a run"
 
 # What a file gives that is missing, damaged, or of something else.
@@ -125,13 +125,19 @@ def _model_file(path: Path) -> Path:
 
 
 def save_checkpoint(
-    folder: Path, model: DeepImageMatting, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    model: DeepImageMatting,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    *,
+    average: DeepImageMatting | None = None,
 ) -> Path:
     """Write `folder`/stage<s>-step<n>, whole or not at all; returns it.
 
     It holds everything that a run needs to go on as if it had never stopped: weights, optimizer, random
-    states, the place in the sequence of batches. One of that step that is there stays as it is: it holds the
-    same. Raises CheckpointError where there is no room.
+    states, the place in the sequence of batches. With an `average` of the weights, that is the checkpoint's
+    model, and the weights that learn are in a file of their own. One of that step that is there stays as it
+    is: it holds the same. Raises CheckpointError where there is no room.
     """
     final = folder / checkpoint_name(progress)
     if final.exists():
@@ -141,10 +147,12 @@ def save_checkpoint(
         with _writing(final):
             remove_part(part)
             part.mkdir(parents=True)
-            _write_model(part / MODEL_NAME, model)
+            _write_model(part / MODEL_NAME, average or model)
+            if average is not None:
+                _write_model(part / _LEARNING_NAME, model)
             save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
             save_file(_random_states(), part / _RANDOM_NAME)
-            digests = {name: file_sha256(part / name) for name in _HASHED}
+            digests = {path.name: file_sha256(path) for path in sorted(part.iterdir())}
             state = {"progress": asdict(progress), "sha256": digests}
             (part / _STATE_NAME).write_text(json.dumps(state) + "\n", encoding="utf-8")
             for path in (*part.iterdir(), part):
@@ -165,10 +173,16 @@ def remove_part(part: Path) -> None:
 
 
 def load_checkpoint(
-    path: Path, model: DeepImageMatting, optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    model: DeepImageMatting,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    average: DeepImageMatting | None = None,
 ) -> Progress:
     """Fill model, optimizer (where given) and random states from a checkpoint folder; where it was.
 
+    With an optimizer the model gets the weights that learned; without, as a start, the checkpoint's model,
+    which may be their average. That is what `average` gets.
     Raises CheckpointError where it is of another configuration or cannot be read.
     """
     progress = read_progress(path)
@@ -176,6 +190,10 @@ def load_checkpoint(
         _refuse_damaged(path)
         stored = _read_model(path / MODEL_NAME)
         _refuse_other(path, stored.config, model.config)
+        if average is not None:
+            average.load_state_dict(stored.state_dict())
+        if optimizer is not None and (path / _LEARNING_NAME).exists():
+            stored = _read_model(path / _LEARNING_NAME)
         model.load_state_dict(stored.state_dict())
         if optimizer is not None:
             _fill_optimizer(model, optimizer, load_file(path / _OPTIMIZER_NAME))

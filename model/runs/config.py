@@ -15,6 +15,8 @@ from ..crops.reading import CropConfig
 from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
 from ..network.precision import Precision
+from ..updates.layers import CONVOLUTIONS, ENCODER
+from ..updates.rate import Schedule
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """torch.compile's: how long it searches, and whether it records CUDA graphs."""
@@ -36,6 +38,8 @@ _FREE = frozenset(
         "save_every",
         "keep",
         "log_every",
+        "recipe",  # whose values are judged each for itself
+        "accumulate",
     ]
 )
 
@@ -52,8 +56,9 @@ class TrainConfig:
     shards: a folder with index.json. stages: which of 1, 2, 3, in this order. steps: of each stage, in all,
     resumed or not; epochs: the same in passes over the data, where steps is not given. batch_size: of all
     processes together. val_share: of the foregrounds, held out for validation, unless val_shards names a
-    folder of its own. stage2_radius: the trimaps' one radius in stage 2. Defaults are the paper's, where it
-    says, and its best reimplementations' otherwise.
+    folder of its own. stage2_radius: the trimaps' one radius in stage 2. warmup: the share of each stage's
+    steps in which the rate rises. accumulate: the parts of a batch that are computed one after the other.
+    Defaults are the paper's, where it says, and its best reimplementations' otherwise.
     """
 
     shards: Path = Path("shards/train")
@@ -62,7 +67,7 @@ class TrainConfig:
     steps: int | None = None
     epochs: float | None = 30.0  # of 43,100 composites at batch 1: 1.3 million steps a stage
     batch_size: int = 1  # 16 and a proportionally greater rate fill a data-centre GPU
-    learning_rate: float = 1e-5  # constant, Adam's; 1e-4 for a slim network from scratch
+    learning_rate: float = 1e-5  # Adam's, the greatest; 1e-4 for a slim network from scratch
     precision: Precision = "tf32"  # on a CPU float32; bf16 on a data-centre GPU
     compile: bool = False
     compile_mode: CompileMode = "default"
@@ -92,6 +97,14 @@ class TrainConfig:
     save_every: int = 5_000
     keep: int = 3
     log_every: int = 50
+    recipe: str = "paper"  # where the values came from that nobody gave
+    lr_schedule: Schedule = "constant"  # cosine where the steps are few: it ends at rest
+    warmup: float = 0.0  # of each stage's steps; 0.05 with a great rate, which would scatter fresh weights
+    weight_decay: float = 0.0  # 0.01 where the foregrounds are few and the training loss falls alone
+    clip: float = 0.0  # the gradient's greatest length; 1 with a great rate or where losses leap
+    ema: float = 0.0  # 0.999: validate and keep an average of the last thousand steps' weights
+    accumulate: int = 1  # as many parts as a batch needs to fit the memory
+    freeze: int | Literal["encoder"] = 0  # convolutions; "encoder" to adapt a model with few images
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < math.inf:
@@ -103,14 +116,27 @@ class TrainConfig:
         if self.steps is None and self.epochs is None:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
         counts = ("steps", "batch_size", "val_count", "val_every", "save_every", "keep", "log_every")
-        for name, least in {**dict.fromkeys(counts, 1), "workers": 0, "seed": 0}.items():
+        for name, least in {**dict.fromkeys(counts, 1), "accumulate": 1, "workers": 0, "seed": 0}.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise WrongUseError(f"{name} is {getattr(self, name)}: at least {least}")
         if not 0 <= self.val_radius < MAX_DISTANCE:
             raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
+        self._check_updates()
         for stage in self.stages:
             self.crops(stage)
         _ = self.model
+
+    def _check_updates(self) -> None:
+        """What moves the weights."""
+        for name in ("warmup", "weight_decay", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise WrongUseError(f"{name} is {getattr(self, name):g}: from 0 to below 1")
+        if not 0 <= self.clip < math.inf:
+            raise WrongUseError(f"clip is {self.clip:g}: a length, or 0 to leave all gradients as they are")
+        if self.batch_size % self.accumulate:
+            raise WrongUseError(f"a batch of {self.batch_size} has no {self.accumulate} equal parts")
+        if self.freeze != ENCODER and not 0 <= self.freeze <= CONVOLUTIONS:
+            raise WrongUseError(f"freeze is {self.freeze}: 0 to {CONVOLUTIONS} convolutions, or the encoder")
 
     @property
     def model(self) -> ModelConfig:

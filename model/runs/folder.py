@@ -136,11 +136,18 @@ class Run:
                 f"{self.folder} was trained on other shards than {self.config.shards}: give another --out"
             )
 
-    def save(self, model: DeepImageMatting, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(
+        self,
+        model: DeepImageMatting,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        *,
+        average: DeepImageMatting | None = None,
+    ) -> None:
         """Save a checkpoint, then remove all but the last few. A failure leaves the old ones as they are."""
         if not self._main:
             return
-        save_checkpoint(self.checkpoint_folder, model, optimizer, progress)
+        save_checkpoint(self.checkpoint_folder, model, optimizer, progress, average=average)
         for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
             part = old.with_name(f".{old.name}{PART_SUFFIX}")
             old.rename(part)  # half removed, it must not look like a checkpoint

@@ -94,11 +94,10 @@ class StageLoop:
         return batch
 
     def _step(self, batch: Crop) -> None:
-        loss = self.losses(batch).total
-        self.optimisation.step(loss)
-        # A copy: CUDA graphs write each step's loss to the same place.
-        self.window.losses.append(loss.detach().clone())
-        self.progress = replace(self.progress, step=self.progress.step + 1)
+        step = self.progress.step
+        loss = self.optimisation.step(batch, self.losses, step=step, steps=self.steps)
+        self.window.losses.append(loss)
+        self.progress = replace(self.progress, step=step + 1)
 
     # ---- now and then --------------------------------------------------------------------------------------
 
@@ -132,7 +131,7 @@ class StageLoop:
         values = window.values(
             losses, self.accelerator, batch_size=self.config.batch_size, waited=self.feed.waited
         )
-        self.log.values(self.progress.step, values)
+        self.log.values(self.progress.step, {**values, **self.optimisation.values()})
         self.reporter.step(len(losses), values)
 
     def _new_window(self) -> Window:
@@ -144,7 +143,8 @@ class StageLoop:
         self.guard.weights(self.model, self.progress.step - 1)
 
     def _save(self) -> None:
-        self.run_folder.save(self.model, self.optimisation.adam, self.progress)
+        adam, average = self.optimisation.adam, self.optimisation.average
+        self.run_folder.save(self.model, adam, self.progress, average=average)
         self._new_window()
 
     def _validate(self) -> None:
@@ -153,7 +153,7 @@ class StageLoop:
             return
         device = self.accelerator.device
         with autocast(self.config.precision, device), cudnn_search(False):
-            found = validate(Matter(model=self.model, device=device), self.validation)
+            found = validate(Matter(model=self.optimisation.result, device=device), self.validation)
         self.model.train()
         step = self.progress.step
         values: Mapping[str, Any] = {"val_skipped": len(found.skipped)} if found.skipped else {}
@@ -165,7 +165,7 @@ class StageLoop:
         best = self.progress.best
         if best is None or found.sad < best:
             best = found.sad
-            self.run_folder.save_best(self.model)
+            self.run_folder.save_best(self.optimisation.result)
         self.progress = replace(self.progress, best=best, last=found.sad)
         self._new_window()
 

@@ -27,6 +27,7 @@ from ..network.precision import float32_products
 from ..network.vgg16 import load_vgg16
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, RunError, index_digest, open_run
+from ..updates.layers import freeze_layers
 from .loop import StageLoop
 from .optimisation import Optimisation
 from .reporting import Reporter, Silent, death_of_a_worker_told
@@ -144,19 +145,18 @@ class Trainer:
                 "there first, or name a model with --init"
             )
         self.model.set_stage(stage)
-        device, precision = self.accelerator.device, self.config.precision
-        optimisation = Optimisation(
-            self.model, device, learning_rate=self.config.learning_rate, precision=precision
-        )
-        adam = optimisation.adam
-        losses: torch.nn.Module = StageLosses(self.model, precision=precision)
+        freeze_layers(self.model, self.config.freeze)
+        losses: torch.nn.Module = StageLosses(self.model, precision=self.config.precision)
         if self.config.compile:
             losses = compiled(losses, self.config.compile_mode)
-        losses, _ = self.accelerator.prepare(losses, adam)
+        losses = self.accelerator.prepare(losses)
+        device = self.accelerator.device
+        optimisation = Optimisation(self.model, device, self.config)
         progress = Progress(stage=stage, step=0)
         if latest is not None:
             same = latest[1].stage == stage
-            there = load_checkpoint(latest[0], self.model, adam if same else None)
+            adam = optimisation.adam if same else None
+            there = load_checkpoint(latest[0], self.model, adam, average=optimisation.average)
             progress = there if same else replace(there, stage=stage, step=0)
         StageLoop(
             config=self.config,

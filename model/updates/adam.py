@@ -11,11 +11,11 @@ from .layers import learning, partly_frozen
 
 
 def make_adam(
-    model: DeepImageMatting, *, rate: float, weight_decay: float, fused: bool | None = None
+    model: DeepImageMatting, *, weight_decay: float, fused: bool | None = None
 ) -> torch.optim.AdamW:
     """Adam with decoupled decay over what learns; no decay on biases, nor on a layer that is partly frozen.
 
-    Without decay it is Adam, to the bit.
+    Without decay it is Adam, to the bit. The rate is for each step to say.
     """
     partly = partly_frozen(model)
     every = learning(model)
@@ -25,4 +25,4 @@ def make_adam(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=fused)
+    return torch.optim.AdamW([group for group in groups if group["params"]], fused=fused)

@@ -11,6 +11,9 @@ from ..network.dim import DeepImageMatting
 ENCODER: Literal["encoder"] = "encoder"
 """In place of a number of convolutions: the encoder with its bottleneck."""
 
+CONVOLUTIONS = 13
+"""How many the encoder has before its bottleneck: VGG-16's."""
+
 
 def freeze_layers(model: DeepImageMatting, freeze: str | int) -> None:
     """Have the encoder, or its first convolutions, learn no more: their parameters want no gradient.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 from torch import Tensor
 
+from ..crops.reading import Crop
 
-def parts(batch: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
+
+def parts(batch: Crop, count: int) -> Iterator[Crop]:
     """A batch in `count` equal parts, in order: their mean gradient is the batch's, in a part of its memory.
 
     What is no tensor goes with each part. Raises ValueError where the samples do not divide equally.
@@ -18,8 +20,8 @@ def parts(batch: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
         raise ValueError(f"{samples} samples do not make {count} equal parts")
     size = samples // count
     for start in range(0, samples, size):
-        yield {
-            # What no loss of the stage needs is empty.
+        part = {
             name: each[start : start + size] if isinstance(each, Tensor) else each
             for name, each in batch.items()
         }
+        yield cast(Crop, part)

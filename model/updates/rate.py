@@ -18,22 +18,21 @@ class LearningRate:
 
     peak: the greatest. warmup: the share of the steps in which it rises to that in a straight line. Then
     "constant" stays there, "cosine" falls to nothing at the end of the stage along half a wave, "step" has a
-    tenth after two thirds of the stage and a hundredth after eight ninths. steps: planned, of the stage.
+    tenth after two thirds of the stage and a hundredth after eight ninths.
     """
 
     peak: float
     schedule: Schedule = "constant"
     warmup: float = 0.0
-    steps: int
 
-    def at(self, step: int) -> float:
-        """The rate of step `step`, from 0; above 0 wherever the stage has the step."""
-        rising = round(self.warmup * self.steps)
+    def at(self, step: int, steps: int) -> float:
+        """The rate of step `step`, from 0, of `steps` that are planned; above 0 up to the last."""
+        rising = round(self.warmup * steps)
         if step < rising:
             return self.peak * ((step + 1) / rising)
         if self.schedule == "cosine":
-            return self.peak * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising))) / 2
+            return self.peak * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
         if self.schedule == "step":
-            falls = sum(step >= share * self.steps for share in _FALLS)
+            falls = sum(step >= share * steps for share in _FALLS)
             return self.peak * (1.0, 0.1, 0.01)[falls]
         return self.peak

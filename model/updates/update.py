@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,25 +17,33 @@ from .rate import LearningRate
 class Update:
     """What happens to the weights once a step's gradients are there.
 
-    clip: the greatest length of the gradient of all weights together; a longer one is shortened to it.
+    clip: the greatest length of all weights' gradient together; a longer one is shortened to it. 0: any.
+    scaler: fp16's, which leaves a step out whose gradients overflowed.
     """
 
     model: DeepImageMatting
     adam: torch.optim.AdamW
     rate: LearningRate
-    clip: float | None = None
+    clip: float = 0.0
     average: Average | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
 
-    def step(self, step: int) -> Tensor | None:
-        """Move the weights by the gradients of step `step`, from 0, and drop those.
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients to those that are there."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def step(self, step: int, steps: int) -> Tensor | None:
+        """Move the weights by the gradients of step `step`, from 0, of `steps`, and drop those.
 
         Returns the gradient's length before it was clipped, on the device; None where nothing clips.
         """
+        self.scaler.unscale_(self.adam)
         mask_frozen(self.model)
         length = nn.utils.clip_grad_norm_(learning(self.model), self.clip) if self.clip else None
         for group in self.adam.param_groups:
-            group["lr"] = self.rate.at(step)
-        self.adam.step()
+            group["lr"] = self.rate.at(step, steps)
+        self.scaler.step(self.adam)
+        self.scaler.update()
         self.adam.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from dimtool.cli import run
 from dimtool.errors import WrongUseError
 from dimtool.model.crops.variation import PLAIN, Variation
 from dimtool.model.runs.config import TrainConfig
+from dimtool.model.runs.recipes import recipe_file, recipe_names
 from dimtool.model.training import stages as training
 
 # ---- the configuration -------------------------------------------------------------------------------------
@@ -38,6 +40,13 @@ from dimtool.model.training import stages as training
         *[({name: 0}, f"{name} is 0: at least 1") for name in ("batch_size", "val_count", "val_every")],
         *[({name: -3}, f"{name} is -3: at least 1") for name in ("save_every", "keep", "log_every")],
         *[({name: -1}, f"{name} is -1: at least 0") for name in ("workers", "seed")],
+        *[({name: 1.0}, f"{name} is 1: from 0 to below 1") for name in ("warmup", "weight_decay", "ema")],
+        *[({name: math.nan}, f"{name} is nan") for name in ("warmup", "weight_decay", "ema", "clip")],
+        ({"clip": -1.0}, "clip is -1: a length, or 0"),
+        ({"accumulate": 0}, "accumulate is 0: at least 1"),
+        ({"batch_size": 6, "accumulate": 4}, "a batch of 6 has no 4 equal parts"),
+        ({"freeze": 14}, "freeze is 14: 0 to 13 convolutions, or the encoder"),
+        ({"freeze": -1}, "freeze is -1"),
         ({"val_radius": 255}, "a trimap radius of 255 is not in 0 to 254"),
         ({"val_radius": -1}, "a trimap radius of -1"),
         ({"crop_size": 0}, r"crops of \(320, 480, 640\) to 0 pixels"),
@@ -166,6 +175,12 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "width": ("0.25", "0.25", 0.25),
     "weights": ("vgg.pth", '"vgg.pth"', "vgg.pth"),
     "init": (__file__, f'"{__file__}"', Path(__file__)),
+    "lr-schedule": ("cosine", '"cosine"', "cosine"),
+    "warmup": ("5%", '"5%"', 0.05),
+    "weight-decay": ("0.01", "0.01", 0.01),
+    "clip": ("1", "1", 1.0),
+    "ema": ("0.999", "0.999", 0.999),
+    "freeze": ("encoder", '"encoder"', "encoder"),
     "crop-size": ("64", "64", 64),
     "crop-cuts": ("64,96", "[64, 96]", (64, 96)),
     "radii": ("2,5", "[2, 5]", (2, 5)),
@@ -196,7 +211,8 @@ def words_of(option: str) -> list[str]:
 
 
 def test_every_field_has_an_option() -> None:
-    assert {field_of(option) for option in OPTIONS} == {field.name for field in fields(TrainConfig)}
+    others = {"recipe", "accumulate"}  # which set, or want, more than one field
+    assert {field_of(option) for option in OPTIONS} | others == {field.name for field in fields(TrainConfig)}
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -244,6 +260,8 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
         ('precision = "fp8"', "--precision"),
         ('compile-mode = "fast"', "--compile-mode"),
         ("stage = 4", "--stage"),
+        ('freeze = "decoder"', "decoder is neither none, encoder, nor a number of convolutions"),
+        ('lr-schedule = "linear"', "--lr-schedule"),
         ("val-share = 200", "--val-share"),
         ("val-share = 0.05", "could be a share or a percentage"),
         ('compile = "maybe"', "--compile"),
@@ -263,6 +281,71 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
 )
 def test_a_value_that_is_wrong_is_named(refused: Refused, toml: str, words: str) -> None:
     assert words in refused(toml=toml)
+
+
+# ---- recipes -----------------------------------------------------------------------------------------------
+
+
+def test_the_default_recipe_says_what_the_defaults_are(asked: Asked) -> None:
+    """So that who reads it knows them all, and nobody can change one without the other."""
+    values = tomllib.loads(recipe_file("paper").read_text())
+    named = {field.replace("-", "_"): value for field, value in values.items()}
+    assert asked("--recipe", "paper") == TrainConfig() == replace(TrainConfig(), **_typed(named))
+
+
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    """TOML's values as the configuration has them: lists as tuples, percentages as shares."""
+    shares = {name: float(value[:-1]) / 100 for name, value in values.items() if str(value).endswith("%")}
+    return {name: tuple(each) if isinstance(each, list) else each for name, each in (values | shares).items()}
+
+
+def test_a_recipe_is_less_than_a_file_and_that_less_than_the_command_line(
+    asked: Asked, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("batch-size = 8\nwarmup = '10%'\nclip = 2\naccumulate = 2")
+    toml = "clip = 3\nwarmup = '20%'"
+    expected = TrainConfig(recipe=str(own), batch_size=8, warmup=0.3, clip=3.0, accumulate=2)
+    assert asked("--recipe", own, "--warmup", "30%", toml=toml) == expected
+    # The order in which they are named does not matter, nor that a file names the recipe.
+    config = _config_file(tmp_path, toml)
+    assert asked("--warmup", "30%", *config, "--recipe", own) == expected
+    assert asked("--warmup", "30%", toml=f"recipe = '{own}'\n{toml}") == expected
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_that_ship_can_be_trained(asked: Asked, name: str) -> None:
+    config = asked("--recipe", name)
+    assert config.recipe == name
+    values = tomllib.loads(recipe_file(name).read_text())
+    ours = {key.replace("-", "_"): value for key, value in values.items()}
+    assert config == replace(TrainConfig(recipe=name), **_typed(ours))
+
+
+def test_the_fast_recipe_has_every_part_of_it() -> None:
+    fast = tomllib.loads(recipe_file("fast").read_text())
+    assert fast["batch-size"] >= 16
+    assert fast["lr-schedule"] == "cosine"
+    assert all(fast[name] for name in ("warmup", "weight-decay", "clip", "ema"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "toml", "message"),
+    [
+        ("quick", None, "quick is no recipe: name one of fast, paper, or a TOML file of options"),
+        ("none.toml", None, "none.toml is no recipe: name one of"),
+        ("own.toml", "steeps = 1", "own.toml sets steeps, which is no option of `dimtool train`"),
+        ("own.toml", "recipe = 'fast'", "own.toml sets recipe: a recipe is no start for another"),
+        ("own.toml", "a =", "own.toml cannot be read as TOML: "),
+    ],
+)
+def test_what_is_no_recipe(
+    refused: Refused, tmp_path: Path, recipe: str, toml: str | None, message: str
+) -> None:
+    if toml is not None:
+        (tmp_path / recipe).write_text(toml)
+        recipe = str(tmp_path / recipe)
+    assert message in refused("--recipe", recipe)
 
 
 def test_resume_wants_something_to_resume(refused: Refused, tmp_path: Path) -> None:

@@ -110,6 +110,12 @@ DECISIVE: dict[str, Any] = {
     "val_shards": Path("shards/val"),  # then nothing is held out of the training
     "val_share": 0.1,
     "val_radius": 9,
+    "lr_schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 0.1,
+    "clip": 1.0,
+    "ema": 0.9,
+    "freeze": 3,
 }
 FREE: dict[str, Any] = {
     "stages": (2,),
@@ -124,6 +130,8 @@ FREE: dict[str, Any] = {
     "save_every": 3,
     "keep": 1,
     "log_every": 3,
+    "recipe": "fast",
+    "accumulate": 1,
 }
 
 

@@ -53,8 +53,8 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 def update_of(model: DeepImageMatting, *, decay: float = 0.0, **changes: Any) -> Update:
     return Update(
         model=model,
-        adam=make_adam(model, rate=1e-3, weight_decay=decay),
-        rate=LearningRate(peak=1e-3, steps=10),
+        adam=make_adam(model, weight_decay=decay),
+        rate=LearningRate(peak=1e-3),
         **changes,
     )
 
@@ -86,11 +86,11 @@ def test_schedules_are_those_of_pytorch(steps: int) -> None:
         "step": lambda optimizer: schedulers.MultiStepLR(optimizer, falls),
     }
     for schedule, make in makers.items():
-        rate = LearningRate(peak=1.0, schedule=schedule, steps=steps)
+        rate = LearningRate(peak=1.0, schedule=schedule)
         if schedule == "step" and len(falls) < 2:
             continue  # both falls are at one step, or beyond the last
         expected = rates_of_pytorch(steps, make)
-        assert [rate.at(step) for step in range(steps)] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        assert [rate.at(step, steps) for step in range(steps)] == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @given(
@@ -99,8 +99,8 @@ def test_schedules_are_those_of_pytorch(steps: int) -> None:
     schedule=st.sampled_from(["constant", "cosine", "step"]),
 )
 def test_it_rises_in_a_line_and_is_never_nothing(steps: int, warmup: float, schedule: Any) -> None:
-    rate = LearningRate(peak=3e-4, schedule=schedule, warmup=warmup, steps=steps)
-    rates = np.array([rate.at(step) for step in range(steps)])
+    rate = LearningRate(peak=3e-4, schedule=schedule, warmup=warmup)
+    rates = np.array([rate.at(step, steps) for step in range(steps)])
     assert (rates > 0).all()
     assert rates.max() <= 3e-4
     rising = round(warmup * steps)
@@ -109,7 +109,7 @@ def test_it_rises_in_a_line_and_is_never_nothing(steps: int, warmup: float, sche
 
 
 def test_a_constant_rate_is_the_very_number() -> None:
-    assert {LearningRate(peak=1e-5, steps=7).at(step) for step in range(7)} == {1e-5}
+    assert {LearningRate(peak=1e-5).at(step, 7) for step in range(7)} == {1e-5}
 
 
 # ---- Adam and its decay ------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_without_decay_it_is_adam_to_the_bit(model: DeepImageMatting, batch: dic
     ours, plain = update_of(model), torch.optim.Adam(other.parameters(), lr=1e-3)
     for step in range(4):
         loss_of(model, batch).backward()
-        ours.step(step)
+        ours.step(step, 10)
         loss_of(other, batch).backward()
         plain.step()
         plain.zero_grad()
@@ -135,7 +135,7 @@ def test_decay_takes_a_share_of_the_weights_and_none_of_the_biases(
     before = weights_of(model)
     loss_of(model, batch).backward()
     gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
-    update_of(model, decay=0.1).step(0)
+    update_of(model, decay=0.1).step(0, 10)
     for name, after in model.named_parameters():
         gradient = gradients[name]
         decay = 1e-4 * before[name] if name.endswith("weight") else 0
@@ -154,11 +154,11 @@ def test_a_long_gradient_is_shortened_and_a_short_one_left(
         model.zero_grad()
         loss_of(model, batch).backward()
         ours = update_of(model, clip=clip)
-        ours.rate = LearningRate(peak=1e-30, steps=1)  # which moves nothing
+        ours.rate = LearningRate(peak=1e-30)  # which moves nothing
         ours.adam.register_step_pre_hook(
             lambda *_: seen.append(torch.cat([each.grad.flatten() for each in learning(model)]))  # type: ignore[union-attr]
         )
-        told = ours.step(0)
+        told = ours.step(0, 10)
         assert told is not None
         assert float(told) == pytest.approx(length)
     torch.testing.assert_close(seen[0], every, rtol=1e-5, atol=0)
@@ -180,7 +180,7 @@ def test_frozen_layers_keep_their_weights_but_for_the_trimaps(
     ours = update_of(model, decay=0.1)
     for step in range(2):
         loss_of(model, batch).backward()
-        ours.step(step)
+        ours.step(step, 10)
     after = weights_of(model)
     names = {each: name for name, each in model.named_parameters()}
     frozen = {
@@ -211,7 +211,7 @@ def test_the_average_is_that_of_its_formula(model: DeepImageMatting, batch: dict
     expected = weights_of(model)[name]
     for step in range(5):
         loss_of(model, batch).backward()
-        ours.step(step)
+        ours.step(step, 10)
         decay = min(0.3, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weights_of(model)[name]
     assert 0.3 > (1 + 1) / (10 + 1)  # both branches were walked
