@@ -16,14 +16,14 @@ from PIL import Image
 
 from ...errors import WrongUseError
 from ...files import publish
+from .backgrounds.scenes import city, forest, hills, room, sea
+from .backgrounds.surfaces import bricks, clutter, garden, lights, pebbles, planks, stone
 from .drawing import Floats, Rng, UInt8, extend_colours, photograph, to_uint8
-from .glass import glass
-from .hair import hair
-from .lace import curtain, doily
-from .scenes import city, forest, hills, room, sea
-from .smoke import smoke
-from .solids import balls, foliage, pinwheel
-from .surfaces import bricks, clutter, garden, lights, pebbles, planks, stone
+from .foregrounds.creatures.hair import hair
+from .foregrounds.glass import glass
+from .foregrounds.lace import curtain, doily
+from .foregrounds.smoke import smoke
+from .foregrounds.solids import balls, foliage, pinwheel
 
 Draw = Callable[[Rng, tuple[int, int]], Floats]
 KINDS: tuple[Draw, ...] = (hair, curtain, smoke, glass, balls, foliage, doily, pinwheel)

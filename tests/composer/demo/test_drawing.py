@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimtool.composer.demo import drawing
+from dimtool.composer.demo.foregrounds.solids import blur_along
 from dimtool.composer.demo.make import KINDS, SCENES, Draw
-from dimtool.composer.demo.solids import blur_along
 
 Floats = npt.NDArray[np.floating]
 SOFT = {"smoke", "glass"}  # need not be opaque anywhere

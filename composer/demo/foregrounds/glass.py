@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .drawing import Floats, Rng, fractal_noise, grid, hsv, paint, ramp, smoothstep
+from ..drawing import Floats, Rng, fractal_noise, grid, hsv, paint, ramp, smoothstep
 
 TILT = 0.11  # height by width of a level circle
 WALL = 0.028  # thickness of the glass

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .drawing import Floats, Rng, floats, fractal_noise, grid, hsv, paint, smoothstep
+from ..drawing import Floats, Rng, floats, fractal_noise, grid, hsv, paint, smoothstep
 
 
 class Cloth(NamedTuple):

@@ -1,17 +1,18 @@
-"""The demo's hair: a head of long hair from behind, grown strand by strand in three dimensions.
+"""Hair: a head of it, grown strand by strand in three dimensions, in any style and from any side.
 
 Space: x to the right, y up, z towards the camera, in units of half a head's height, the head at 0.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from .drawing import Floats, Rng, floats, fractal_noise, grid, hsv, paint, paint_strokes, smoothstep
+from ...drawing import Floats, Rng, floats, fractal_noise, grid, hsv, paint, paint_strokes, smoothstep
 
-STRANDS = 5500
 KNOTS = 56  # points that a strand is grown from
 SPACING = 0.9  # pixels from one point of a drawn strand to the next
 LAYERS = np.linspace(-0.9, 1.15, 9)  # z that parts the strands: one layer hides those behind it
@@ -50,41 +51,79 @@ class Strands(NamedTuple):
     lock: npt.NDArray[np.intp]  # (n,) which lock of hair it belongs to
 
 
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """A haircut; lengths in units of half a head's height."""
+
+    strands: int = 5500
+    length: tuple[float, float] = (2.3, 3.2)
+    weight: float = 2.2  # how soon it falls
+    wind: tuple[float, float] = (-0.5, 0.5)
+    lift: float = 0.16  # how far above the skin it lies at most
+    stray: float = 0.1  # the part of it that is loose
+    lock: int = 45  # strands that keep together
+    tight: tuple[float, float] = (0.35, 0.85)  # how much they do
+    wave: tuple[float, float] = (0.02, 0.09)
+    turns: tuple[float, float] = (7, 16)  # radians of a wave along a strand
+    gloss: float = 0.38
+    tips: float = 0.35  # how much brighter than the roots
+
+
 def hair(rng: Rng, shape: tuple[int, int]) -> Floats:
     """Long hair: thousands of strands with their own width and shade, loose ones far out. (h, w, 4)."""
     canvas = np.zeros((*shape, 4), dtype=np.float32)
     scale = min(0.25 * shape[0], 0.31 * shape[1])
     middle = (shape[0] * 0.40, shape[1] * rng.uniform(0.46, 0.54))
-    strands = _grow(rng)
+    strands = grow(rng, Style())
     dye = hsv(*rng.choice(DYES)) * np.float32(rng.uniform(0.85, 1.1))
-    colour = _shade(rng, strands, dye)
+
+    def body() -> None:
+        _body(rng, canvas, middle, scale, dye)
+
+    colour = shade(rng, strands, dye, Style())
+    draw_head(rng, canvas, strands, colour, middle=middle, scale=scale, body=body)
+    return canvas
+
+
+def draw_head(
+    rng: Rng,
+    canvas: Floats,
+    strands: Strands,
+    colour: Floats,
+    *,
+    middle: tuple[float, float],
+    scale: float,
+    body: Callable[[], None],
+) -> None:
+    """Paint the hair behind the body, the body, and the hair in front of it."""
     width = rng.uniform(0.5, 1.15, len(colour)) * np.where(strands.stray, 0.65, 1) * min(scale / 175, 1.3)
     y, x, z, colour, mass = _trace(strands.points, colour, width.astype(np.float32), scale)
     layer = np.digitize(z, LAYERS)
     for level in range(len(LAYERS) + 1):
         if level == BODY_LAYER:
-            _body(rng, canvas, middle, scale, dye)
+            body()
         here = layer == level
         paint_strokes(canvas, middle[0] + y[here], middle[1] + x[here], colour[here], mass[here])
-    return canvas
 
 
-def _grow(rng: Rng) -> Strands:
+def grow(rng: Rng, style: Style) -> Strands:
     """Strands from all of the scalp: combed away from the crown, then left to wind and weight."""
-    roots = rng.standard_normal((4 * STRANDS, 3), dtype=np.float32)
+    roots = rng.standard_normal((4 * style.strands, 3), dtype=np.float32)
     roots /= np.linalg.norm(roots, axis=1, keepdims=True)
-    roots = roots[(roots[:, 1] > -0.45) & (roots[:, 2] > -0.5 - 0.8 * roots[:, 1])][:STRANDS]  # not the face
+    scalp = (roots[:, 1] > -0.45) & (roots[:, 2] > -0.5 - 0.8 * roots[:, 1])  # not the face
+    roots = roots[scalp][: style.strands]
     count = len(roots)
-    stray = (rng.random(count) < 0.1).astype(np.float32)
-    lift = (rng.uniform(0.02, 0.16, count) + stray * rng.exponential(0.1, count)).astype(np.float32)
+    stray = (rng.random(count) < style.stray).astype(np.float32)
+    lift = (rng.uniform(0.02, style.lift, count) + stray * rng.exponential(0.1, count)).astype(np.float32)
     away = roots - floats(CROWN) * _dot(roots, CROWN)[:, None]
     heading = away / np.linalg.norm(away, axis=1, keepdims=True)  # combed away from the crown
     heading += roots * (0.35 + stray * rng.random(count, dtype=np.float32))[:, None]
     push = rng.standard_normal((count, 3), dtype=np.float32) * np.where(stray, 0.5, 0.06)[:, None]
-    push += floats([rng.uniform(-0.5, 0.5), -2.2, 0])  # wind and weight
-    length = rng.uniform(2.3, 3.2) * rng.uniform(0.75, 1.05, count) * (1 - stray * rng.uniform(0, 0.7, count))
+    push += floats([rng.uniform(*style.wind), -style.weight, 0])
+    length = rng.uniform(*style.length) * rng.uniform(0.75, 1.05, count)
+    length *= 1 - stray * rng.uniform(0, 0.7, count)
     knots = _fall(roots * floats(HEAD.radii), heading, push.astype(np.float32), lift, length)
-    return _comb(rng, Strands(knots, lift, stray, np.zeros(count, dtype=np.intp)))
+    return _comb(rng, Strands(knots, lift, stray, np.zeros(count, dtype=np.intp)), style)
 
 
 def _fall(point: Floats, heading: Floats, push: Floats, lift: Floats, length: Floats) -> Floats:
@@ -109,24 +148,24 @@ def _fall(point: Floats, heading: Floats, push: Floats, lift: Floats, length: Fl
     return np.stack(knots, axis=1)
 
 
-def _comb(rng: Rng, strands: Strands) -> Strands:
+def _comb(rng: Rng, strands: Strands, style: Style) -> Strands:
     """Draw neighbours together into locks towards their ends, and give each lock a wave."""
     points, lift, stray, _ = strands
     count = len(points)
-    guides = rng.choice(count, count // 45, replace=False)
+    guides = rng.choice(count, max(count // style.lock, 1), replace=False)
     lock = np.asarray(cKDTree(points[guides, 0]).query(points[:, 0])[1])
     along = np.linspace(0, 1, KNOTS, dtype=np.float32)
-    tight = rng.uniform(0.35, 0.85, len(guides))[lock] * np.where(stray, 0.05, 1)
+    tight = rng.uniform(*style.tight, len(guides))[lock] * np.where(stray, 0.05, 1)
     gather = tight.astype(np.float32)[:, None] * smoothstep(0.05, 0.9, along)
     points = points + (points[guides][lock] - points) * gather[..., None]
     phase = rng.uniform(0, 6.28, (2, len(guides), 1))[:, lock] + rng.normal(0, 0.5, (2, count, 1))
-    waves = np.sin(rng.uniform(7, 16, (2, len(guides), 1))[:, lock] * along + phase)
-    height = rng.uniform(0.02, 0.09) * (1 + 1.2 * stray * rng.random(count))[:, None]
+    waves = np.sin(rng.uniform(*style.turns, (2, len(guides), 1))[:, lock] * along + phase)
+    height = rng.uniform(*style.wave) * (1 + 1.2 * stray * rng.random(count))[:, None]
     points[..., 0::2] += (waves * height * smoothstep(0.1, 1, along)).transpose(1, 2, 0).astype(np.float32)
     return Strands(points, lift, stray, lock)
 
 
-def _shade(rng: Rng, strands: Strands, dye: Floats) -> Floats:
+def shade(rng: Rng, strands: Strands, dye: Floats, style: Style) -> Floats:
     """Light on fibres (Kajiya and Kay, "Rendering fur", 1989), darker deep inside. (n, KNOTS, 3)."""
     points, lift, _, lock = strands
     along = np.linspace(0, 1, KNOTS, dtype=np.float32)
@@ -138,9 +177,9 @@ def _shade(rng: Rng, strands: Strands, dye: Floats) -> Floats:
     normal /= np.linalg.norm(normal, axis=2, keepdims=True)
     facing = np.clip(_dot(normal, LIGHT) * 0.6 + 0.5, 0.12, 1.1)
     tone = rng.lognormal(0, 0.16, len(points)) * rng.lognormal(0, 0.12, lock.max() + 1)[lock]
-    tone *= 0.45 + 0.75 * np.minimum(lift / 0.16, 1)
-    body = (0.25 + 0.75 * diffuse * facing) * (0.8 + 0.35 * along) * tone[:, None]
-    shine = 0.38 * gloss * facing * tone[:, None]
+    tone *= 0.45 + 0.75 * np.minimum(lift / style.lift, 1)
+    body = (0.25 + 0.75 * diffuse * facing) * (0.8 + style.tips * along) * tone[:, None]
+    shine = style.gloss * gloss * facing * tone[:, None]
     colour = body[..., None] * dye + shine[..., None] * floats([1, 0.93, 0.8])
     return floats(np.minimum(colour, 1))
 

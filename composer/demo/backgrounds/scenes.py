@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from .drawing import Floats, Rng, floats, fractal_noise, grid, hsv, ramp, resize, sample, smoothstep
+from ..drawing import Floats, Rng, floats, fractal_noise, grid, hsv, ramp, resize, sample, smoothstep
 
 # Skies from the zenith down to the horizon; the last colour is also that of the haze.
 SKIES = (

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from .drawing import Floats, Rng, floats, fractal_noise, grid, hsv, ramp, resize, sample, smoothstep
+from ..drawing import Floats, Rng, floats, fractal_noise, grid, hsv, ramp, resize, sample, smoothstep
 
 
 def bricks(rng: Rng, shape: tuple[int, int]) -> Floats:
@@ -89,9 +89,9 @@ def garden(rng: Rng, shape: tuple[int, int]) -> Floats:
         for turn, value in ((0.04, 0.22), (0.02, 0.4), (0, 0.6))
     ]
     sun, flower = hsv(hue - 0.04, 0.35, 0.95), hsv(rng.random(), rng.uniform(0.3, 0.7), 0.9)
-    image = _heap(rng, small, [*greens, greens[0]], least=0.02, boxes=0.0)
+    image = heap(rng, small, [*greens, greens[0]], least=0.02, boxes=0.0)
     image *= (1 + 0.3 * np.tanh(fractal_noise(rng, small, slope=2.0)))[..., None]
-    image = _defocus(image, rng.uniform(0.004, 0.012))
+    image = _blurred(image, rng.uniform(0.004, 0.012))
     radius = max(small) * rng.uniform(0.01, 0.035)
     for _ in range(int(rng.integers(50, 130))):
         colour = (flower if rng.random() < 0.3 else sun) * rng.uniform(0.08, 0.5)
@@ -104,9 +104,9 @@ def clutter(rng: Rng, shape: tuple[int, int]) -> Floats:
     small = max(2, shape[0] // 2), max(2, shape[1] // 2)
     hues = rng.random(3)
     palette = [hsv(rng.choice(hues), rng.uniform(0.05, 0.4), value) for value in np.linspace(0.15, 0.85, 9)]
-    image = _heap(rng, small, palette, least=0.02, boxes=0.8)
+    image = heap(rng, small, palette, least=0.02, boxes=0.8)
     image *= (0.9 + 0.2 * fractal_noise(rng, small, slope=2.2))[..., None]
-    return resize(_defocus(image, rng.uniform(0.008, 0.02)), shape)
+    return resize(_blurred(image, rng.uniform(0.008, 0.02)), shape)
 
 
 def pebbles(rng: Rng, shape: tuple[int, int]) -> Floats:
@@ -115,11 +115,11 @@ def pebbles(rng: Rng, shape: tuple[int, int]) -> Floats:
     palette = [
         hsv(hue + rng.normal(0, 0.02), rng.uniform(0, 0.3), value) for value in np.linspace(0.25, 0.85, 12)
     ]
-    image = _heap(rng, shape, palette, least=0.018, boxes=0.0)
+    image = heap(rng, shape, palette, least=0.018, boxes=0.0)
     return image * (0.92 + 0.12 * fractal_noise(rng, shape, slope=2.0))[..., None]
 
 
-def _heap(rng: Rng, shape: tuple[int, int], palette: list[Floats], *, least: float, boxes: float) -> Floats:
+def heap(rng: Rng, shape: tuple[int, int], palette: list[Floats], *, least: float, boxes: float) -> Floats:
     """Things that hide one another, of every size: the dead-leaves model, whose statistics are photographs'.
 
     Lee, Mumford and Huang, "Occlusion models for natural images", 2001: radii fall off with the third power,
@@ -154,7 +154,7 @@ def _thing(rng: Rng, image: Floats, texture: Floats, radius: float, colour: Floa
     patch += cover[..., None] * (colour * (light + grain)[..., None] - patch)
 
 
-def _defocus(image: Floats, part: float) -> Floats:
+def _blurred(image: Floats, part: float) -> Floats:
     """Blur by `part` of the longer side."""
     sigma = part * max(image.shape)
     return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest", truncate=2.5))

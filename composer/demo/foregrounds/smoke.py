@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from .drawing import Floats, Rng, fractal_noise, grid, hsv, paint, sample, smoothstep
+from ..drawing import Floats, Rng, fractal_noise, grid, hsv, paint, sample, smoothstep
 
 
 def smoke(rng: Rng, shape: tuple[int, int]) -> Floats:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from .drawing import Floats, Rng, floats, grid, hsv, paint, smoothstep
+from ..drawing import Floats, Rng, floats, grid, hsv, paint, smoothstep
 
 LEAVES = 750
 SHOTS = 32  # moments that the turning vanes are averaged over
@@ -41,7 +41,8 @@ def foliage(rng: Rng, shape: tuple[int, int]) -> Floats:
             continue
         for place in rng.random(per_twig):
             colour = autumn if rng.random() < turned else green
-            _leaf(rng, canvas, twig, place, colour * np.float32(rng.uniform(0.8, 1.15)))
+            length = min(shape) * (0.03 + 0.075 * twig.depth) * rng.uniform(0.5, 1.2)
+            leaf(rng, canvas, twig, place, colour * np.float32(rng.uniform(0.8, 1.15)), length=length)
     return canvas
 
 
@@ -92,10 +93,8 @@ def _branch(canvas: Floats, twig: Twig) -> None:
     paint(patch, light[..., None] * bark, np.clip(half - off + 0.5, 0, 1) * np.minimum(2 * half, 1))
 
 
-def _leaf(rng: Rng, canvas: Floats, twig: Twig, place: float, colour: Floats) -> None:
-    """One pointed leaf: two halves that catch the light differently, a pale midrib and side veins."""
-    side = min(canvas.shape[:2])
-    length = side * (0.03 + 0.075 * twig.depth) * rng.uniform(0.5, 1.2)
+def leaf(rng: Rng, canvas: Floats, twig: Twig, place: float, colour: Floats, *, length: float) -> None:
+    """A pointed leaf after `place` of a twig: halves that catch the light differently, midrib, veins."""
     angle = twig.angle + rng.choice([-1, 1]) * rng.uniform(0.3, 1.3)
     patch, along, across = _frame(canvas, *twig.place(place), angle, length)
     if not patch.size:

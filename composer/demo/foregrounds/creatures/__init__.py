@@ -1,0 +1,1 @@
+"""What has hair, fur or feathers."""
