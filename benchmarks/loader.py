@@ -42,7 +42,7 @@ from dimtool.composer.shards.reader import Shard
 from dimtool.model.crops import dataset as our_module
 from dimtool.model.crops.batches import CropBatches, Position, collate
 from dimtool.model.crops.dataset import TrainingCrops
-from dimtool.model.crops.reading import Backgrounds, Crop, CropConfig, Cut
+from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop, CropConfig, Cut
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.progress import Silent
 from inputs import find_data, manifest_of, prepare
@@ -85,7 +85,10 @@ class UsualCrops(Dataset[Crop]):
         pixels = {name: self._cut(each, cut) for name, each in whole.items()}
         pixels["trimap"] = trimap_by_ellipses(pixels["alpha"], cut.foreground_radius, cut.background_radius)
         return Crop(
-            **{name: to_tensor(each) for name, each in pixels.items()}, skipped=[], backgrounds=Backgrounds()
+            **{name: to_tensor(each) for name, each in pixels.items()},
+            composite=NOTHING,
+            skipped=[],
+            backgrounds=Backgrounds(),
         )
 
     def _cut(self, whole: NDArray[np.uint8], cut: Cut) -> NDArray[np.uint8]:

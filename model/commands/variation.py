@@ -54,6 +54,27 @@ _OPTIONS = (
         show_default=True,
         help="Turn crops by up to so many degrees.",
     ),
+    click.option(
+        "--colour",
+        type=click.FloatRange(0, 2),
+        default=0.0,
+        show_default=True,
+        help="Change colours, how strongly: 1 is strong.",
+    ),
+    click.option(
+        "--noise",
+        type=click.FloatRange(0, 50),
+        default=0.0,
+        show_default=True,
+        help="Noise on the network's input, up to so many levels.",
+    ),
+    click.option(
+        "--jpeg",
+        type=Share(),
+        default="0%",
+        show_default=True,
+        help="Share of the network's inputs out of a JPEG.",
+    ),
 )
 
 

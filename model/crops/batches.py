@@ -71,6 +71,7 @@ def collate(crops: Sequence[Crop]) -> Crop:
         alpha=_stack([crop["alpha"] for crop in crops]),
         foreground=_stack([crop["foreground"] for crop in crops]),
         background=_stack([crop["background"] for crop in crops]),
+        composite=_stack([crop["composite"] for crop in crops]),
         skipped=[error for crop in crops for error in crop["skipped"]],
         backgrounds=Backgrounds(*map(sum, zip(*(crop["backgrounds"] for crop in crops), strict=True))),
     )

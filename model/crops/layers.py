@@ -105,8 +105,8 @@ class Square:
         for block in self.grid.blocks(least == 0):
             background[block] = known_background(background[block], image[block], self.alpha[block])
         gone = self._gone(self.shard.background_radius)
-        if gone.any() and not gone.all():
-            background[gone] = background[~gone].mean(axis=0)
+        if gone.any():
+            np.copyto(background, _mean_colour(background, ~gone), where=gone[..., None])
         return resampled(background, self.place)
 
     def hidden(self) -> NDArray[np.bool_]:
@@ -116,6 +116,12 @@ class Square:
 
     def _gone(self, kept: int) -> NDArray[np.bool_]:
         return np.asarray((self.alpha > 0) & (self.distance > kept))
+
+
+def _mean_colour(pixels: UInt8Image, where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Of every fourth pixel each way, (3,); grey where none of these is wanted."""
+    some = pixels[::4, ::4][where[::4, ::4]]
+    return some.mean(axis=0).astype(np.uint8) if some.size else np.full(3, 128, np.uint8)
 
 
 def filter_reach(scale: float) -> int:

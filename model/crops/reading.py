@@ -20,6 +20,9 @@ from ...composer.shards.windows import Mask, TileGrid, Window
 from ...errors import WrongUseError
 from .variation import PLAIN, Variation
 
+NOTHING = torch.empty(0, dtype=torch.uint8)
+"""In the place of a tensor that a crop does not need."""
+
 
 class Backgrounds(NamedTuple):
     """How the search for backgrounds of other composites went: crops that asked for one, those that found
@@ -36,8 +39,9 @@ class Crop(TypedDict):
 
     image, foreground, background: (3, s, s) RGB; image is the composite. alpha, trimap: (1, s, s), the
     trimap of 0, 128 and 255. Foreground and background are there where `colours` asks for them; the
-    background is right wherever the trimap is unknown. skipped: what could not be read in its place.
-    backgrounds: of the search for others' backgrounds, which only varied crops go on.
+    background is right wherever the trimap is unknown. composite: what image was before noise and JPEG, in
+    crops that have them, for the losses; empty where it is image. skipped: what could not be read in its
+    place. backgrounds: of the search for others' backgrounds, which only varied crops go on.
     """
 
     image: Tensor
@@ -45,6 +49,7 @@ class Crop(TypedDict):
     alpha: Tensor
     foreground: Tensor
     background: Tensor
+    composite: Tensor
     skipped: list[str]
     backgrounds: Backgrounds
 
@@ -116,13 +121,14 @@ def read_crop(shard: Shard, i: int, cut: Cut, config: CropConfig) -> Crop:
     reach = reach_of(max(radii), grid.pixels[0] / config.size)
     images = _images(shard, i, grid, alpha, (grid.least(distance) <= reach) & config.colours)
     image, *colours = scaled(images if config.colours else images[:1], config.size, cut.flip)
-    foreground, background = colours or [torch.empty(0, dtype=torch.uint8)] * 2
+    foreground, background = colours or [NOTHING] * 2
     return Crop(
         image=image,
         trimap=scaled(scaled_trimap(alpha, distance, config.size, *radii), config.size, cut.flip)[0],
         alpha=scaled(alpha, config.size, cut.flip)[0],
         foreground=foreground,
         background=background,
+        composite=NOTHING,
         skipped=[],
         backgrounds=Backgrounds(),
     )

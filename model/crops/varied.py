@@ -10,9 +10,10 @@ from torch import Tensor
 from ...composer.pixels.composition import composite
 from ...composer.pixels.trimap import transition_distance, transition_region
 from ...composer.shards.reader import Shard
+from .appearance import recoloured, worn
 from .backgrounds import BackgroundFinder
-from .layers import Layer, Place, Square, draw_place
-from .reading import Backgrounds, Crop, CropConfig
+from .layers import Layer, Square, draw_place
+from .reading import NOTHING, Backgrounds, Crop, CropConfig
 from .trimaps import draw_radii, draw_trimap
 
 
@@ -21,35 +22,46 @@ def read_varied(
 ) -> Crop:
     """The crop of composite `i`, varied as `config` says and `draw` draws. Raises ShardError."""
     variation = config.variation
-    square = Square(shard, _around_a_transition(shard, config, draw))
-    layer = square.layer()
-    if draw.random() < variation.join:
-        other, _ = finder.others(draw)
-        both = joined(layer, Square(other, _around_a_transition(other, config, draw)).layer())
-        layer = both if _teaches(both, layer) else layer
+    square = _around_a_transition(shard, config, draw)
+    layer = _perhaps_joined(square.layer(), config, finder, draw)
     background, search = None, Backgrounds()
     if draw.random() < variation.recompose:
         background, search = finder.find(layer.alpha < 255, draw)
     if background is None:
         background = square.backdrop(i)
+    if variation.colour:
+        layer, background = recoloured(layer, background, variation.colour, draw)
     radii = draw_radii(config.radii, variation, draw)
     uneven = bool(draw.random() < variation.uneven)
-    colours = (layer.colours, background) if config.colours else ()
-    foreground, behind = [_tensor(each) for each in colours] or [torch.empty(0, dtype=torch.uint8)] * 2
+    trimap = draw_trimap(layer.alpha, layer.distance, radii, draw, uneven=uneven)
+    image = composite(layer.colours, layer.alpha, background)
+    seen = worn(image, variation, draw) if variation.wears else image
     return Crop(
-        image=_tensor(composite(layer.colours, layer.alpha, background)),
-        trimap=_tensor(draw_trimap(layer.alpha, layer.distance, radii, draw, uneven=uneven)),
+        image=_tensor(seen),
+        trimap=_tensor(trimap),
         alpha=_tensor(layer.alpha),
-        foreground=foreground,
-        background=behind,
+        foreground=_tensor(layer.colours) if config.colours else NOTHING,
+        background=_tensor(background) if config.colours else NOTHING,
+        composite=_tensor(image) if config.colours and variation.wears else NOTHING,
         skipped=[],
         backgrounds=search,
     )
 
 
-def _around_a_transition(shard: Shard, config: CropConfig, draw: np.random.Generator) -> Place:
+def _around_a_transition(shard: Shard, config: CropConfig, draw: np.random.Generator) -> Square:
     center = shard.center(int(draw.integers(shard.center_count)))
-    return draw_place(shard.shape, center, config, config.variation.turn, draw)
+    return Square(shard, draw_place(shard.shape, center, config, config.variation.turn, draw))
+
+
+def _perhaps_joined(
+    layer: Layer, config: CropConfig, finder: BackgroundFinder, draw: np.random.Generator
+) -> Layer:
+    """With another foreground behind it, unless it is not drawn or would leave too little to learn."""
+    if draw.random() >= config.variation.join:
+        return layer
+    other, _ = finder.others(draw)
+    both = joined(layer, _around_a_transition(other, config, draw).layer())
+    return both if _teaches(both, layer) else layer
 
 
 def _teaches(both: Layer, front: Layer) -> bool:

@@ -89,6 +89,9 @@ class TrainConfig:
     join: float = 0.0
     zoom: float = 1.0
     turn: float = 0.0
+    colour: float = 0.0
+    noise: float = 0.0
+    jpeg: float = 0.0
     val_shards: Path | None = None
     val_share: float = 0.05
     val_count: int = 50  # composites looked at, whole, in each validation
@@ -161,6 +164,9 @@ class TrainConfig:
                 join=self.join,
                 zoom=self.zoom,
                 turn=self.turn,
+                colour=self.colour,
+                noise=self.noise,
+                jpeg=self.jpeg,
             ),
         )
 

@@ -30,7 +30,9 @@ Pixels = NDArray[np.uint8]
 
 SIZE = 96
 TENSORS = ("image", "trimap", "alpha", "foreground", "background")
-EVERYTHING = Variation(radii="log", uneven=0.5, recompose=0.7, join=0.5, zoom=1.6, turn=30)
+EVERYTHING = Variation(
+    radii="log", uneven=0.5, recompose=0.7, join=0.5, zoom=1.6, turn=30, colour=1, noise=9, jpeg=0.5
+)
 
 
 def configuration(variation: Variation, **values: Any) -> CropConfig:
@@ -70,6 +72,9 @@ variations = st.sampled_from(
         Variation(join=1),
         Variation(zoom=2),
         Variation(turn=45),
+        Variation(colour=2),
+        Variation(noise=20),
+        Variation(jpeg=1),
     ]
 )
 
@@ -82,6 +87,11 @@ def test_composition_and_trimap(
     crop = varied(variation)[epoch, index]
     image, trimap, alpha, foreground, background = (as_pixels(crop, name) for name in TENSORS)
     assert {pixels.shape[:2] for pixels in (image, trimap, alpha, foreground, background)} == {(SIZE, SIZE)}
+    if variation.wears:
+        assert not np.array_equal(image, as_pixels(crop, "composite"))
+        image = as_pixels(crop, "composite")
+    else:
+        assert not crop["composite"].numel()
     a = alpha[..., None] / 255
     # The official rule truncates; to the loss, which divides by 255, that is less than 1 / 255 off.
     np.testing.assert_array_equal(image, np.trunc(a * foreground + (1 - a) * background))
@@ -142,7 +152,7 @@ def test_crops_without_colours_have_the_same_pictures(train_shards: Path) -> Non
         with_colours, without = (crops[2, index] for crops in both)
         for name in ("image", "trimap", "alpha"):
             assert torch.equal(with_colours[name], without[name])  # type: ignore[literal-required]
-        assert without["foreground"].numel() == without["background"].numel() == 0
+        assert not any(without[name].numel() for name in ("foreground", "background", "composite"))  # type: ignore[literal-required]
     for crops in both:
         crops.composites.close()
 
@@ -188,7 +198,9 @@ def test_joining_leaves_something_to_learn(varied: Callable[[Variation], Trainin
 
 def test_batches_tell_how_the_search_went(varied: Callable[[Variation], TrainingCrops]) -> None:
     crops = [varied(EVERYTHING)[0, index] for index in range(12)]
-    total = collate(crops)["backgrounds"]
+    batch = collate(crops)
+    assert torch.equal(batch["composite"][3], crops[3]["composite"])
+    total = batch["backgrounds"]
     assert total.asked == sum(crop["backgrounds"].asked for crop in crops)
     assert 4 <= total.asked <= 12
     assert total.looked >= total.found >= 1
@@ -205,6 +217,9 @@ def test_batches_tell_how_the_search_went(varied: Callable[[Variation], Training
         ({"zoom": 0.5}, "a zoom of 0.5: at least 1"),
         ({"zoom": float("inf")}, "a zoom of inf"),
         ({"turn": 46}, "turned by 46 degrees: from 0 to 45"),
+        ({"colour": -1}, "a strength of -1: from 0 to 2"),
+        ({"noise": 51}, "noise of 51 levels"),
+        ({"jpeg": 30}, "jpeg is 30: a share"),
     ],
 )
 def test_variations_that_are_refused(values: dict[str, Any], message: str) -> None:

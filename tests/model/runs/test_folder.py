@@ -107,6 +107,9 @@ DECISIVE: dict[str, Any] = {
     "join": 0.5,
     "zoom": 1.5,
     "turn": 5.0,
+    "colour": 0.5,
+    "noise": 4.0,
+    "jpeg": 0.3,
     "val_shards": Path("shards/val"),  # then nothing is held out of the training
     "val_share": 0.1,
     "val_radius": 9,
