@@ -24,6 +24,9 @@ from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import Crop, CropConfig
 from dimtool.model.crops.variation import Variation
 
+ALL = Variation(
+    radii="log", uneven=0.5, recompose=0.9, join=0.2, zoom=1.5, turn=10, colour=0.5, noise=5, jpeg=0.3
+)
 KINDS = {
     "plain": ((1, 20), Variation()),
     "radii by logarithms": ((1, 40), Variation(radii="log")),
@@ -31,8 +34,11 @@ KINDS = {
     "recomposed": ((1, 20), Variation(recompose=1)),
     "joined": ((1, 20), Variation(join=1)),
     "zoomed": ((1, 20), Variation(zoom=1.5)),
-    "turned": ((1, 20), Variation(turn=20)),
-    "all of it": ((1, 40), Variation(radii="log", uneven=0.5, recompose=0.9, join=0.2, zoom=1.5, turn=10)),
+    "turned": ((1, 20), Variation(turn=10)),
+    "recoloured": ((1, 20), Variation(colour=0.5)),
+    "noise": ((1, 20), Variation(noise=10)),
+    "JPEG": ((1, 20), Variation(jpeg=1)),
+    "all of it, in part": ((1, 40), ALL),
 }
 TENSORS = ("image", "trimap", "alpha", "foreground", "background")
 

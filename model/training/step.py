@@ -12,9 +12,9 @@ from ..runs.config import CompileMode
 from .losses import Losses, alpha_loss, encoder_decoder_loss, unknown_region
 
 Pixels = dict[str, Tensor]
-"""The tensors of a Crop batch, uint8, on the device that computes."""
+"""The tensors of a Crop batch that are not empty, uint8, on the device that computes."""
 
-_NAMES = ("image", "trimap", "alpha", "foreground", "background")
+_NAMES = ("image", "trimap", "alpha", "foreground", "background", "composite")
 
 
 class StageLosses(nn.Module):
@@ -28,8 +28,8 @@ class StageLosses(nn.Module):
     def forward(self, pixels: Pixels) -> Losses:
         """The losses of a batch, float32 scalars.
 
-        pixels: image, foreground, background (n, 3, h, w), trimap, alpha (n, 1, h, w), uint8; stages 2 and 3
-        do not look at foreground and background.
+        pixels: image, foreground, background, composite (n, 3, h, w), trimap, alpha (n, 1, h, w), uint8;
+        stages 2 and 3 look at image, trimap and alpha alone; without a composite the image is it.
         """
         inputs = {name: each.float() / 255 for name, each in pixels.items()}
         with autocast(self.precision, inputs["image"].device):
@@ -52,7 +52,8 @@ def stage_losses(stage: Stage, prediction: Prediction, batch: dict[str, Tensor])
             alpha=batch["alpha"],
             foreground=batch["foreground"],
             background=batch["background"],
-            composite=batch["image"],
+            # Of noise and JPEG the network's input alone has any.
+            composite=batch.get("composite", batch["image"]),
             unknown=unknown,
         )
     loss = alpha_loss(prediction.refined, batch["alpha"], unknown)
@@ -72,6 +73,7 @@ class Transfer:
             pixels = {
                 name: batch[name].to(self.device, non_blocking=True)  # type: ignore[literal-required]
                 for name in _NAMES
+                if batch[name].numel()  # type: ignore[literal-required]
             }
         if self._stream is not None:
             computing = torch.cuda.current_stream(self.device)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from dimtool.model.crops.batches import collate
 from dimtool.model.crops.dataset import TrainingCrops
-from dimtool.model.crops.reading import Crop
+from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop
 from dimtool.model.network.checkpoint import Progress, load_checkpoint, save_checkpoint
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.network.precision import Precision, cudnn_search, float32_products
@@ -52,7 +52,9 @@ def make_batch(n: int = 2, size: int = 64, *, seed: int = 0) -> Crop:
         alpha=alpha,
         foreground=foreground,
         background=background,
+        composite=NOTHING,
         skipped=[],
+        backgrounds=Backgrounds(),
     )
 
 
@@ -124,6 +126,18 @@ def test_losses_and_weights_are_to_the_bit_those_of_plain_layers(stage: int) -> 
         assert step(batch) == loss.item()
     for (name, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_colours_are_compared_with_the_composite_before_noise() -> None:
+    network, batch, other = make_network(1), make_batch(seed=1), make_batch(seed=2)
+    step = Step(network).losses
+    worn = step(Crop(**{**batch, "composite": other["image"]}))
+    plain, seen = step(batch), step(other)
+    # The network sees the image; the colours that it composes are compared with the other one.
+    assert worn.alpha == plain.alpha != seen.alpha
+    assert worn.compositional != plain.compositional
+    again = step(Crop(**{**batch, "composite": batch["image"]}))
+    assert again.total == plain.total
 
 
 def test_the_trainers_losses_are_to_the_bit_those_of_plain_layers(
