@@ -88,7 +88,8 @@ def test_composition_and_trimap(
     image, trimap, alpha, foreground, background = (as_pixels(crop, name) for name in TENSORS)
     assert {pixels.shape[:2] for pixels in (image, trimap, alpha, foreground, background)} == {(SIZE, SIZE)}
     if variation.wears:
-        assert not np.array_equal(image, as_pixels(crop, "composite"))
+        # Of noise there may be so little that nothing is left of it.
+        assert variation.jpeg < 1 or not np.array_equal(image, as_pixels(crop, "composite"))
         image = as_pixels(crop, "composite")
     else:
         assert not crop["composite"].numel()
