@@ -15,7 +15,8 @@ class Camera:
     """How one picture was taken."""
 
     cast: tuple[float, float, float]  # gains of red, green, blue
-    exposure: float
+    brightness: float  # the mean that its exposure aims at
+    contrast: float  # the deviation that its processing aims at
     gamma: float
     saturation: float
     vignette: float
@@ -31,9 +32,10 @@ def any_camera(rng: Rng) -> Camera:
     tint = rng.normal(0, 0.03)
     return Camera(
         cast=(float(np.exp(warm)), float(np.exp(tint)), float(np.exp(-1.2 * warm))),
-        exposure=float(np.exp(rng.normal(0, 0.25))),
+        brightness=float(np.clip(rng.normal(0.42, 0.12), 0.1, 0.8)),
+        contrast=float(np.clip(rng.normal(0.21, 0.05), 0.08, 0.32)),
         gamma=float(np.exp(rng.normal(0, 0.22))),
-        saturation=float(np.clip(rng.normal(0.85, 0.25), 0, 1.4)),
+        saturation=float(np.clip(rng.normal(0.65, 0.25), 0, 1.3)),
         vignette=rng.uniform(0, 0.5) * (rng.random() < 0.5),
         noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.035)))),
         coarse=rng.uniform(0.3, 1.0) * (rng.random() < 0.5),
@@ -42,14 +44,13 @@ def any_camera(rng: Rng) -> Camera:
     )
 
 
-def take(rng: Rng, image: Floats, camera: Camera) -> Floats:
-    """A scene (h, w, 3) in 0 to 1 as that camera's picture of it."""
+def take(rng: Rng, image: Floats, camera: Camera, weight: Floats | None = None) -> Floats:
+    """A scene (h, w, 3) in 0 to 1 as that camera's picture of it, exposed for where `weight` (h, w) is."""
     height, width = image.shape[:2]
     y, x = grid((height, width))
     corner = (y / height - 0.5) ** 2 + (x / width - 0.5) ** 2
-    image = (
-        np.clip(image, 0, 1) ** np.float32(camera.gamma) * floats(camera.cast) * np.float32(camera.exposure)
-    )
+    image = np.clip(image, 0, 1) ** np.float32(camera.gamma) * floats(camera.cast)
+    image = _exposed(image, camera, weight)
     image = image * (1 - np.float32(camera.vignette) * corner)[..., None]
     image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)  # a soft shoulder
     grey = image.mean(axis=2, keepdims=True)
@@ -58,6 +59,17 @@ def take(rng: Rng, image: Floats, camera: Camera) -> Floats:
         soft = ndimage.gaussian_filter(image, (1.0, 1.0, 0), truncate=3)
         image = image + np.float32(camera.sharpen) * (image - soft)
     return _filed(image + _grain(rng, image, camera), camera.quality)
+
+
+def _exposed(image: Floats, camera: Camera, weight: Floats | None) -> Floats:
+    """Half-way to the brightness and the contrast that the camera aims at: what is dark stays rather dark."""
+    grey = image.mean(axis=2)
+    mean = np.average(grey, weights=weight)
+    deviation = np.sqrt(np.average((grey - mean) ** 2, weights=weight))
+    image = image * np.float32(np.clip(np.sqrt(camera.brightness / max(mean, 1e-3)), 0.6, 2.2))
+    spread = np.clip(np.sqrt(camera.contrast / max(deviation, 1e-3)), 0.8, 1.8)
+    middle = np.float32(0.5 * (camera.brightness + image.mean()))
+    return floats(middle + np.float32(spread) * (image - middle))
 
 
 def _grain(rng: Rng, image: Floats, camera: Camera) -> Floats:

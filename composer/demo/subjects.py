@@ -22,7 +22,7 @@ def photograph_of(rng: Rng, kind: Kind, palette: Palette, shape: tuple[int, int]
     if rng.random() < 0.5:
         canvas = canvas[:, ::-1]
     alpha = np.clip(canvas[..., 3], 0, 1)
-    return to_uint8(take(rng, colours(canvas), any_camera(rng))), to_uint8(alpha)
+    return to_uint8(take(rng, colours(canvas), any_camera(rng), alpha + 1e-3)), to_uint8(alpha)
 
 
 def frame(rng: Rng, canvas: Floats) -> Floats:

@@ -100,9 +100,9 @@ def background(rng: Rng, shape: Shape, palette: Palette, setting: Setting) -> Fl
     image = np.clip(setting(rng, shape, palette), 0, 1)
     for _ in range(int(rng.choice([0, 0, 1, 2]))):
         dark = np.roll(shadow(rng, shape, palette), int(rng.integers(shape[1])), 1)[..., 3:]
-        image = image * (1 - 0.6 * dark)
+        image = image * (1 - 0.45 * dark)
     radius = rng.choice(
-        [0.0, 0.0, rng.uniform(0.5, 2.5), rng.uniform(2, 8), rng.uniform(8, 0.06 * max(shape) + 9)]
+        [0.0, 0.0, 0.0, rng.uniform(0.5, 2.5), rng.uniform(2, 8), rng.uniform(8, 0.06 * max(shape) + 9)]
     )
     blurred = defocus(floats(image) ** 3, radius) if radius else floats(image) ** 3
     return floats(np.cbrt(np.maximum(blurred, 0)))

@@ -46,13 +46,15 @@ class Light:
     near: float
     ambient: float
     gloss: float = 0.0
+    rim: float = 0.0  # light from behind, that edges catch
 
     def on(self, right: Floats, down: Floats, near: Floats) -> tuple[Floats, Floats]:
         """Brightness of a surface with that normal, and its highlight."""
         facing = np.clip(right * self.right + down * self.down + near * self.near, 0, 1)
         half = np.sqrt(self.right**2 + self.down**2 + (self.near + 1) ** 2)
         mirror = np.clip((right * self.right + down * self.down + near * (self.near + 1)) / half, 0, 1)
-        return floats(self.ambient + (1.15 - self.ambient) * facing), floats(self.gloss * mirror**30)
+        bright = self.ambient + (1.15 - self.ambient) * facing + self.rim * (1 - near) ** 3
+        return floats(bright), floats(self.gloss * mirror**30)
 
 
 def any_light(rng: Rng, gloss: float = 0.0) -> Light:
@@ -64,7 +66,8 @@ def any_light(rng: Rng, gloss: float = 0.0) -> Light:
         right=right / length,
         down=down / length,
         near=near / length,
-        ambient=rng.uniform(0.25, 0.75),
+        ambient=rng.uniform(0.3, 0.8),
+        rim=rng.uniform(0.2, 1.2) * (rng.random() < 0.35),
         gloss=gloss,
     )
 
