@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
-from ...options import EXISTING, FILE, FOLDER, Numbers, Share, as_json, print_result
+from ...options import FILE, FOLDER, PATH, Numbers, Share, as_json, print_result
+from .types import ByStage, Often
 from .updates import update_options
 from .values import read_config, read_recipe
 from .variation import variation_options
@@ -45,7 +47,11 @@ def _workers() -> int:
     show_default=True,
     help="1 encoder-decoder, 2 refinement, 3 both.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Of each stage, in all, resumed or not.")
+@click.option(
+    "--steps",
+    type=ByStage(int, least=1),
+    help="Of each stage, in all, resumed or not; or 20000,5000,5000 by stage.",
+)
 @click.option(
     "--epochs",
     type=click.FloatRange(min=0, min_open=True),
@@ -54,9 +60,19 @@ def _workers() -> int:
     help="Passes of each stage over the data, where --steps is not given.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Of all GPUs together."
+    "--batch-size",
+    type=ByStage(int, least=1),
+    default=1,
+    show_default=True,
+    help="Of all GPUs together; or three by stage.",
 )
-@click.option("--learning-rate", type=float, default=1e-5, show_default=True, help="Adam's, the greatest.")
+@click.option(
+    "--learning-rate",
+    type=ByStage(float),
+    default=1e-5,
+    show_default=True,
+    help="Adam's, the greatest; or three by stage.",
+)
 @update_options
 @click.option(
     "--precision",
@@ -74,11 +90,18 @@ def _workers() -> int:
     help="torch.compile's, with --compile: longer searches, CUDA graphs.",
 )
 @click.option(
+    "--gradient-compression",
+    type=click.Choice(["none", "bf16"]),
+    default="none",
+    show_default=True,
+    help="Of gradients on their way between processes.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=0),
     default=_workers,
     show_default="one a core, at most 4",
-    help="Processes that read crops.",
+    help="Processes that read crops, on each machine together.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."
@@ -100,7 +123,7 @@ def _workers() -> int:
 @click.option(
     "--weights", metavar="imagenet|none|FILE", help="VGG-16's.  [default: imagenet at width 1, else none]"
 )
-@click.option("--init", type=EXISTING, help="A model to start from, or a run's folder.")
+@click.option("--init", type=PATH, help="A model to start from, or a run's folder.")
 @click.option(
     "--crop-size", type=click.IntRange(min=32), default=320, show_default=True, help="Side of a crop, scaled."
 )
@@ -126,8 +149,12 @@ def _workers() -> int:
 @click.option(
     "--val-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of validation's trimaps."
 )
-@click.option("--val-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")
-@click.option("--save-every", type=click.IntRange(min=1), default=5000, show_default=True, help="Steps.")
+@click.option(
+    "--val-every", type=Often(), default="5000", show_default=True, help="Steps, or as in 10min, 0.5epoch."
+)
+@click.option(
+    "--save-every", type=Often(), default="5000", show_default=True, help="Steps, or as in 10min, 0.5epoch."
+)
 @click.option(
     "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Checkpoints, the last ones."
 )
@@ -149,17 +176,24 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
       dimtool train --recipe fast --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
+    from ..processes.ranks import SharedError
+    from ..runs.beginning import RunError
     from ..runs.config import TrainConfig
-    from ..runs.folder import Run, RunError
+    from ..runs.folder import Run
     from ..training.stages import train
     from .progress import TrainBar
 
     stages = (1, 2, 3) if stage == "all" else (int(stage),)
     config = TrainConfig(stages=stages, **options)  # type: ignore[arg-type]
-    if resume and Run(config).latest() is None:
+    if resume and os.environ.get("RANK", "0") == "0" and Run(config).latest() is None:
         raise RunError(f"{config.out} has no checkpoint to resume from: run without --resume")
-    with TrainBar() as bar:
-        result = train(config, bar)
+    try:
+        with TrainBar() as bar:
+            result = train(config, bar)
+    except SharedError as error:
+        if error.told_elsewhere:
+            raise click.exceptions.Exit(error.exit_code) from error
+        raise
     if not result.main:
         return
     sad = "" if result.sad is None else f", validation SAD {result.sad:.2f}"

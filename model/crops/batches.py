@@ -24,7 +24,8 @@ class CropBatches(Sampler[list[Position]]):
 
     Batch t holds samples t * batch_size and on of one endless sequence, epoch after epoch; so the number
     of a batch is all that a resumed run must know. batch_size: of all processes together; this one, `rank`
-    of `world`, gets an equal share. start: the first batch. steps: how many.
+    of `world`, gets an equal share. start: the first batch. steps: how many. first: the sample that batch
+    `start` begins with, where batches before it had another size.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class CropBatches(Sampler[list[Position]]):
         steps: int,
         rank: int = 0,
         world: int = 1,
+        first: int | None = None,
     ) -> None:
         if batch_size % world:
             raise WrongUseError(f"a batch of {batch_size} cannot be shared equally by {world} processes")
@@ -45,6 +47,7 @@ class CropBatches(Sampler[list[Position]]):
         self.count, self.seed = count, seed
         self.batch_size, self.start, self.steps = batch_size, start, steps
         self.rank, self.world = rank, world
+        self.first = start * batch_size if first is None else first
 
     def __len__(self) -> int:
         return self.steps
@@ -52,8 +55,8 @@ class CropBatches(Sampler[list[Position]]):
     def __iter__(self) -> Iterator[list[Position]]:
         share = self.batch_size // self.world
         order: tuple[int, NDArray[np.intp]] | None = None
-        for batch in range(self.start, self.start + self.steps):
-            first = batch * self.batch_size + self.rank * share
+        for batch in range(self.steps):
+            first = self.first + batch * self.batch_size + self.rank * share
             positions = []
             for sample in range(first, first + share):
                 epoch, place = divmod(sample, self.count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _LEARNING_NAME = "learning.safetensors"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
+_NAME = re.compile(r"stage(\d+)-step(\d+)")
 _NAME_ONE = "name a model.safetensors, or the folder of a run"
 
 # What a file gives that is missing, damaged, or of something else.
@@ -45,12 +47,15 @@ class Progress:
     """Where a run is: `step` steps of `stage` are done.
 
     best, last: the least validation SAD of all stages so far, and the last one; None before the first.
+    validated_on: the digest of the validation set that they are of. crops: the stage has seen so many.
     """
 
     stage: int
     step: int
     best: float | None = None
     last: float | None = None
+    crops: int = 0
+    validated_on: str | None = None
 
 
 def save_model(path: Path, model: DeepImageMatting) -> None:
@@ -207,6 +212,15 @@ def load_checkpoint(
     return progress
 
 
+def check_checkpoint(path: Path) -> None:
+    """Raise CheckpointError where a checkpoint is not whole, or not as it was written."""
+    read_progress(path)
+    try:
+        _refuse_damaged(path)
+    except (OSError, KeyError) as error:
+        raise CheckpointError(f"{path} is no whole checkpoint ({first_line(error)}): remove it") from error
+
+
 def _refuse_damaged(path: Path) -> None:
     """A flipped bit in a weight would go on into every later one."""
     for name, expected in _read_state(path)["sha256"].items():
@@ -236,9 +250,17 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, the oldest first."""
-    found = [path for path in folder.glob("stage*-step*") if path.is_dir()]
-    return sorted(found, key=lambda path: (read_progress(path).stage, read_progress(path).step))
+    """The checkpoints in a folder by their names, the oldest first; they may be broken."""
+    found = [path for path in folder.glob("stage*-step*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=place_of)
+
+
+def place_of(path: Path) -> tuple[int, int]:
+    """Stage and step of a checkpoint, as its name says. Raises ValueError for another name."""
+    found = _NAME.fullmatch(path.name)
+    if not found:
+        raise ValueError(f"{path} is no checkpoint's name")
+    return int(found[1]), int(found[2])
 
 
 def checkpoint_name(progress: Progress) -> str:
@@ -271,6 +293,38 @@ def _fill_optimizer(
             beside = beside.to(parameter.device)
         states.setdefault(parameter, {})[kind] = beside.copy_(value)
     optimizer.state.update(states)
+
+
+def state_of(
+    model: DeepImageMatting, optimizer: torch.optim.Optimizer, *, average: DeepImageMatting | None = None
+) -> dict[str, Tensor]:
+    """All that a training goes on from, in one: weights, optimizer, the CPU's random state."""
+    parts = {
+        "model": model.state_dict(),
+        "average": {} if average is None else average.state_dict(),
+        "optimizer": _optimizer_tensors(model, optimizer),
+        "random": {"cpu": torch.get_rng_state()},
+    }
+    return {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+
+
+def fill_state(
+    tensors: Mapping[str, Tensor],
+    model: DeepImageMatting,
+    optimizer: torch.optim.Optimizer,
+    *,
+    average: DeepImageMatting | None = None,
+) -> None:
+    """Have model, optimizer and random state be as `state_of` found them elsewhere."""
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "random": {}}
+    for key, value in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = value
+    model.load_state_dict(parts["model"])
+    if average is not None:
+        average.load_state_dict(parts["average"])
+    _fill_optimizer(model, optimizer, parts["optimizer"])
+    torch.set_rng_state(parts["random"]["cpu"])
 
 
 def _random_states() -> dict[str, Tensor]:

@@ -47,17 +47,17 @@ class Feed:
     ) -> None:
         self.crops = crops
         self.waited = 0.0
-        self._batch_size, self._rank, self._world = batch_size, rank, world
+        self.batch_size, self._rank, self._world = batch_size, rank, world
         self._workers, self._pinned = workers, pinned
         self._iterator: Iterator[Crop | DimtoolError] = iter(())
 
-    def begin(self, start: int, steps: int) -> None:
-        """Start the workers, on the batches from number `start` on."""
+    def begin(self, first: int, steps: int) -> None:
+        """Start the workers, on as many batches from the sample of that number on."""
         batches = CropBatches(
             len(self.crops),
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             seed=self.crops.seed,
-            start=start,
+            first=first,
             steps=steps,
             rank=self._rank,
             world=self._world,
@@ -91,9 +91,9 @@ class Feed:
             raise batch
         return batch
 
-    def positions(self, batch: int) -> list[Position]:
-        """(epoch, index) of every crop of a batch, whichever processes have it."""
+    def positions(self, first: int) -> list[Position]:
+        """(epoch, index) of every crop of the batch from that sample on, whichever processes have it."""
         whole = CropBatches(
-            len(self.crops), batch_size=self._batch_size, seed=self.crops.seed, start=batch, steps=1
+            len(self.crops), batch_size=self.batch_size, seed=self.crops.seed, first=first, steps=1
         )
         return next(iter(whole))

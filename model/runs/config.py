@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ...composer.engines.local import core_count
 from ...composer.pixels.trimap import MAX_DISTANCE
@@ -17,13 +17,30 @@ from ..network.dim import ModelConfig, Stage
 from ..network.precision import Precision
 from ..updates.layers import CONVOLUTIONS, ENCODER
 from ..updates.rate import Schedule
+from .intervals import read_interval
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """torch.compile's: how long it searches, and whether it records CUDA graphs."""
 
+# What only the first start takes: a run that goes on has its weights, and needs their file no more.
+STARTING = ("init", "weights")
+
+# What may differ when a run goes on and changes what comes of it: the run's history tells of it.
+CHANGEABLE = (
+    "learning_rate",
+    "lr_schedule",
+    "warmup",
+    "weight_decay",
+    "clip",
+    "batch_size",
+    "precision",
+    "gradient_compression",
+)
+
 # What may differ when a run goes on: it changes how long or where a run works, not what it computes.
 _FREE = frozenset(
     [
+        *CHANGEABLE,
         "shards",
         "out",
         "stages",
@@ -43,10 +60,34 @@ _FREE = frozenset(
     ]
 )
 
+Value = TypeVar("Value", int, float)
+
+
+def of_stage(values: Value | tuple[Value, ...], stage: Stage) -> Value:
+    """A stage's value of an option that has one for all stages, or one for each of the three."""
+    return values[stage - 1] if isinstance(values, tuple) else values
+
 
 def default_workers() -> int:
     """Processes that read crops, where nothing else is said: one a core, at most 4."""
     return min(4, core_count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """How long and how fast one stage is trained: see TrainConfig."""
+
+    steps: int | None
+    epochs: float | None
+    batch_size: int
+    learning_rate: float
+
+    def in_all(self, composites: int, *, step: int = 0, crops: int = 0) -> int:
+        """The stage's steps over so many composites, where `step` of them, of `crops` crops, are done."""
+        if self.steps is not None:
+            return self.steps
+        left = (self.epochs or 0) * composites - crops
+        return step + max(0, math.ceil(left / self.batch_size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +96,25 @@ class TrainConfig:
 
     shards: a folder with index.json. stages: which of 1, 2, 3, in this order. steps: of each stage, in all,
     resumed or not; epochs: the same in passes over the data, where steps is not given. batch_size: of all
-    processes together. val_share: of the foregrounds, held out for validation, unless val_shards names a
-    folder of its own. stage2_radius: the trimaps' one radius in stage 2. warmup: the share of each stage's
-    steps in which the rate rises. accumulate: the parts of a batch that are computed one after the other.
-    Defaults are the paper's, where it says, and its best reimplementations' otherwise.
+    processes together. steps, batch_size and learning_rate are one number, or one for each of the three
+    stages. val_every, save_every: steps, or an interval's text, see `read_interval`. val_share: of the
+    foregrounds, held out for validation, unless val_shards names a folder of its own. stage2_radius: the
+    trimaps' one radius in stage 2. warmup: the share of each stage's steps in which the rate rises.
+    accumulate: the parts of a batch that are computed one after the other. Defaults are the paper's, where it
+    says, and its best reimplementations' otherwise.
     """
 
     shards: Path = Path("shards/train")
     out: Path = Path("runs/dim")
     stages: tuple[Stage, ...] = (1, 2, 3)
-    steps: int | None = None
+    steps: int | tuple[int, ...] | None = None
     epochs: float | None = 30.0  # of 43,100 composites at batch 1: 1.3 million steps a stage
-    batch_size: int = 1  # 16 and a proportionally greater rate fill a data-centre GPU
-    learning_rate: float = 1e-5  # Adam's, the greatest; 1e-4 for a slim network from scratch
+    batch_size: int | tuple[int, ...] = 1  # 16 and a proportionally greater rate fill a data-centre GPU
+    learning_rate: float | tuple[float, ...] = 1e-5  # Adam's, the greatest; 1e-4 for a slim network
     precision: Precision = "tf32"  # on a CPU float32; bf16 on a data-centre GPU
     compile: bool = False
     compile_mode: CompileMode = "default"
+    gradient_compression: Literal["none", "bf16"] = "none"  # on their way between processes
     workers: int = field(default_factory=default_workers)
     seed: int = 0
     skip_bad: bool = False
@@ -95,9 +139,9 @@ class TrainConfig:
     val_shards: Path | None = None
     val_share: float = 0.05
     val_count: int = 50  # composites looked at, whole, in each validation
-    val_every: int = 5_000
+    val_every: int | str = 5_000
     val_radius: int = 10
-    save_every: int = 5_000
+    save_every: int | str = 5_000
     keep: int = 3
     log_every: int = 50
     recipe: str = "paper"  # where the values came from that nobody gave
@@ -110,18 +154,22 @@ class TrainConfig:
     freeze: int | Literal["encoder"] = 0  # convolutions; "encoder" to adapt a model with few images
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < math.inf:
-            raise WrongUseError(f"a learning rate of {self.learning_rate} is no positive number")
+        for rate in self._each("learning_rate"):
+            if not 0 < rate < math.inf:
+                raise WrongUseError(f"a learning rate of {rate} is no positive number")
         if not 0 <= self.val_share < 1:
             raise WrongUseError(f"a validation share of {self.val_share:g} is not from 0 to below 1")
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
         if self.steps is None and self.epochs is None:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
-        counts = ("steps", "batch_size", "val_count", "val_every", "save_every", "keep", "log_every")
+        counts = ("steps", "batch_size", "val_count", "keep", "log_every")
         for name, least in {**dict.fromkeys(counts, 1), "accumulate": 1, "workers": 0, "seed": 0}.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise WrongUseError(f"{name} is {getattr(self, name)}: at least {least}")
+            for value in self._each(name):
+                if value < least:
+                    raise WrongUseError(f"{name} is {value}: at least {least}")
+        for interval in (self.val_every, self.save_every):
+            read_interval(interval)
         if not 0 <= self.val_radius < MAX_DISTANCE:
             raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
         self._check_updates()
@@ -136,10 +184,33 @@ class TrainConfig:
                 raise WrongUseError(f"{name} is {getattr(self, name):g}: from 0 to below 1")
         if not 0 <= self.clip < math.inf:
             raise WrongUseError(f"clip is {self.clip:g}: a length, or 0 to leave all gradients as they are")
-        if self.batch_size % self.accumulate:
-            raise WrongUseError(f"a batch of {self.batch_size} has no {self.accumulate} equal parts")
+        for size in self._each("batch_size"):
+            if size % self.accumulate:
+                raise WrongUseError(f"a batch of {size} has no {self.accumulate} equal parts")
         if self.freeze != ENCODER and not 0 <= self.freeze <= CONVOLUTIONS:
             raise WrongUseError(f"freeze is {self.freeze}: 0 to {CONVOLUTIONS} convolutions, or the encoder")
+
+    def _each(self, name: str) -> tuple[Any, ...]:
+        """An option's values: one, or one for each of the three stages; none where it is not given."""
+        value = getattr(self, name)
+        if value is None:
+            return ()
+        if not isinstance(value, tuple):
+            return (value,)
+        if len(value) != 3:
+            raise WrongUseError(
+                f"{name} has {len(value)} values: give one for all stages, or one for each of the three"
+            )
+        return value
+
+    def plan(self, stage: Stage) -> StagePlan:
+        """How long and how fast a stage is trained."""
+        return StagePlan(
+            steps=None if self.steps is None else of_stage(self.steps, stage),
+            epochs=self.epochs,
+            batch_size=of_stage(self.batch_size, stage),
+            learning_rate=of_stage(self.learning_rate, stage),
+        )
 
     @property
     def model(self) -> ModelConfig:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import torch
 from filelock import FileLock, Timeout
 
-from ...composer.shards.index import INDEX_NAME
-from ...composer.shards.layout import ShardError, current_versions
-from ...errors import WrongUseError
-from ...files import file_sha256, part_of, write_text
+from ...files import part_of
 from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     MODEL_NAME,
@@ -30,19 +25,11 @@ from ..network.checkpoint import (
     save_model,
 )
 from ..network.dim import DeepImageMatting
-from .config import TrainConfig, decisive
-
-CONFIG_NAME = "config.json"
-
-
-METRICS_NAME = "metrics.jsonl"
-
+from .beginning import METRICS_NAME, RunError, begin_run, refuse_foreign
+from .config import TrainConfig
+from .stages import StageRecord, read_stages, write_stage
 
 BEST_NAME = "best.safetensors"
-
-
-class RunError(WrongUseError):
-    """The run cannot start or go on as asked; one line that says why and what to do."""
 
 
 class Run:
@@ -54,6 +41,7 @@ class Run:
     def __init__(self, config: TrainConfig, *, main: bool = True) -> None:
         self.config = config
         self.folder = config.out
+        self.notes: list[str] = []
         self._main = main
 
     @property
@@ -66,75 +54,14 @@ class Run:
         found = checkpoints(self.checkpoint_folder)
         return (found[-1], read_progress(found[-1])) if found else None
 
-    def begin(self) -> None:
-        """Make the folder ready to begin or go on. Raises RunError where it is another run's.
-
-        The configuration is written, with versions and the shards' digest; what a killed process left
-        unfinished is removed; of the log what comes after the last checkpoint, since it will come again.
-        """
-        digest = index_digest(self.config.shards)
-        path = self.folder / CONFIG_NAME
-        if path.exists():
-            self._refuse_other(path, digest)
+    def plan_stage(self, stage: int, *, planned: int, done: int) -> None:
+        """Write down how many steps a stage is to have, and how many it has."""
         if self._main:
-            versions = {
-                **current_versions(),
-                "torch": torch.__version__,
-                "accelerate": accelerate.__version__,
-                "python": platform.python_version(),
-            }
-            content = {"config": self.config.values(), "shards_sha256": digest, "versions": versions}
-            write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-            for folder in (self.folder, self.checkpoint_folder):
-                for part in folder.glob(f".*{PART_SUFFIX}"):
-                    remove_part(part)
-            self._rewind()
+            write_stage(self.folder, stage, StageRecord(planned=planned, done=done))
 
-    def _rewind(self) -> None:
-        path = self.folder / METRICS_NAME
-        if not path.exists():
-            return
-        latest = self.latest()
-        last = (latest[1].stage, latest[1].step) if latest else (0, 0)
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-                if (row["stage"], row["step"]) <= last:
-                    kept.append(line + "\n")
-            except (ValueError, TypeError, KeyError):  # the process was killed while it wrote
-                continue
-        write_text(path, "".join(kept))
-
-    def refuse_foreign(self) -> None:
-        """Raise RunError where something is there without a configuration: whose, nobody knows."""
-        there = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
-        if there and not (self.folder / CONFIG_NAME).exists():
-            raise RunError(
-                f"{self.folder} holds {there[0].name} and no {CONFIG_NAME}, so it is no run to go on with: "
-                "give another --out"
-            )
-
-    def _refuse_other(self, path: Path, digest: str) -> None:
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-            before, shards = dict(there["config"]), there["shards_sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is broken ({error!r}): bring it again, or give another --out") from error
-        asked = self.config.values()
-        fixed = decisive(before)
-        differing = [key for key, value in decisive(asked).items() if value != fixed.get(key)]
-        if differing:
-            key = differing[0]
-            old = before.get(key, fixed[key])
-            raise RunError(
-                f"{self.folder} is a run with {key} = {old}, not {asked[key]}: give that to go on with it, "
-                "or another --out"
-            )
-        if shards != digest:
-            raise RunError(
-                f"{self.folder} was trained on other shards than {self.config.shards}: give another --out"
-            )
+    def stages(self) -> dict[int, StageRecord]:
+        """How far the stages came, of how many steps."""
+        return read_stages(self.folder)
 
     def save(
         self,
@@ -148,6 +75,9 @@ class Run:
         if not self._main:
             return
         save_checkpoint(self.checkpoint_folder, model, optimizer, progress, average=average)
+        record = self.stages().get(progress.stage)
+        if record is not None:
+            self.plan_stage(progress.stage, planned=record.planned, done=progress.step)
         for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
             part = old.with_name(f".{old.name}{PART_SUFFIX}")
             old.rename(part)  # half removed, it must not look like a checkpoint
@@ -163,9 +93,8 @@ class Run:
         path, latest = self.folder / MODEL_NAME, self.latest()
         if latest is None:
             raise RunError(f"{self.folder} has no checkpoint: nothing was trained")
-        if self._main:
-            with part_of(path) as part:
-                shutil.copyfile(latest[0] / MODEL_NAME, part)
+        with part_of(path) as part:
+            shutil.copyfile(latest[0] / MODEL_NAME, part)
         return path, latest[1].last
 
     def log(self, values: dict[str, Any]) -> None:
@@ -177,28 +106,21 @@ class Run:
 
 @contextmanager
 def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
-    """The run of `config`, begun or gone on with; one process (with its helpers) at a time."""
-    config.out.mkdir(parents=True, exist_ok=True)
+    """The run of `config`, begun or gone on with; one process (with its helpers) at a time.
+
+    main: whether this process is the one that uses the folder; to the others it need not be there.
+    """
     run = Run(config, main=main)
     if not main:
         yield run
         return
-    run.refuse_foreign()
+    config.out.mkdir(parents=True, exist_ok=True)
+    refuse_foreign(config.out)
     try:
         with FileLock(config.out / ".lock", timeout=0):
-            run.begin()
+            run.notes = begin_run(config)
             yield run
     except Timeout as error:
         raise RunError(
             f"another training is at work in {config.out}: wait for it, or give another --out"
-        ) from error
-
-
-def index_digest(shards: Path) -> str:
-    """SHA-256 of the index, which tells one folder of shards from another. Raises ShardError."""
-    try:
-        return file_sha256(shards / INDEX_NAME)
-    except FileNotFoundError as error:
-        raise ShardError(
-            f"{shards} holds no shards: run `dimtool build-dataset`, or name them with --shards"
         ) from error

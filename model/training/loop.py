@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from ...errors import DimtoolError
@@ -18,17 +16,17 @@ from ..network.checkpoint import Progress
 from ..network.dim import DeepImageMatting, Stage
 from ..network.precision import autocast, cudnn_search
 from ..processes.feeding import Feed
+from ..processes.ranks import Ranks
 from ..processes.signals import stop_signals
 from ..runs.config import TrainConfig
 from ..runs.folder import Run
+from .agenda import Agenda
 from .finiteness import FiniteGuard
 from .measuring import Window
 from .optimisation import Optimisation
 from .reporting import Log, Reporter, StoppedError
 from .step import TrainingStep
 from .validation import ValidationSet, validate
-
-_ASK_EVERY = 10  # steps: asking every process whether it was told to stop holds them all up
 
 
 @dataclass(kw_only=True)
@@ -38,6 +36,7 @@ class StageLoop:
     config: TrainConfig
     run_folder: Run
     accelerator: Accelerator
+    ranks: Ranks
     reporter: Reporter
     model: DeepImageMatting
     losses: TrainingStep
@@ -48,20 +47,22 @@ class StageLoop:
 
     def __post_init__(self) -> None:
         self.stage: Stage = self.model.stage
-        per_epoch = len(self.crops) / self.config.batch_size
-        self.steps = self.config.steps or math.ceil((self.config.epochs or 0) * per_epoch)
+        plan = self.config.plan(self.stage)
+        self.batch_size = plan.batch_size
+        self.steps = plan.in_all(len(self.crops), step=self.progress.step, crops=self.progress.crops)
         self.feed = Feed(
             self.crops,
-            batch_size=self.config.batch_size,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-            workers=self.config.workers,
+            batch_size=plan.batch_size,
+            rank=self.ranks.index,
+            world=self.ranks.count,
+            workers=-(-self.config.workers // self.ranks.here),
             pinned=self.accelerator.device.type == "cuda",
         )
-        self.log = Log(self.run_folder, self.accelerator, self.stage)
-        self.guard = FiniteGuard(
-            self.run_folder, self.feed, self.stage, main=self.accelerator.is_main_process
+        self.agenda = Agenda(
+            self.config, self.ranks, steps=self.steps, per_epoch=len(self.crops) / plan.batch_size
         )
+        self.log = Log(self.run_folder, self.accelerator, self.stage)
+        self.guard = FiniteGuard(self.run_folder, self.feed, self.stage, self.ranks)
         self.window = Window(self.feed.waited)
 
     def run(self) -> None:
@@ -69,23 +70,22 @@ class StageLoop:
 
         Raises StoppedError when asked to, NotFiniteError, ShardError, WorkerError.
         """
-        self.reporter.stage(self.stage, self.steps, min(self.progress.step, self.steps))
-        left = max(0, self.steps - self.progress.step)
+        done = self.progress.step
+        self.reporter.stage(self.stage, self.steps, min(done, self.steps))
+        self.run_folder.plan_stage(self.stage, planned=self.steps, done=done)
+        left = max(0, self.steps - done)
         with stop_signals() as asked, cudnn_search(True):
-            self.feed.begin(self.progress.step, left)
+            self.feed.begin(self.progress.crops, left)
             for _ in range(left):
-                self._step(self._next())
-                self._now_and_then()
-                self._stop_if(asked)
-        # The next stage starts from the file that the main process has just written.
-        self.accelerator.wait_for_everyone()
+                bad = self._step(self._next())
+                self._now_and_then(asked, bad=bad)
 
     def _next(self) -> Crop:
         try:
             batch = self.feed.next()
         except DimtoolError:
-            if self.progress.step:  # what cannot be read must not cost the steps before it
-                self._refuse_spoilt_weights()
+            # What cannot be read must not cost the steps before it.
+            if self.progress.step and self.guard.finite(self.model):
                 self._save()
             raise
         for error in batch["skipped"]:
@@ -93,33 +93,32 @@ class StageLoop:
             self.reporter.note(f"skipped: {error}")
         return batch
 
-    def _step(self, batch: Crop) -> None:
+    def _step(self, batch: Crop) -> bool:
+        """Train on a batch; whether something is not finite."""
         step = self.progress.step
         loss = self.optimisation.step(batch, self.losses, step=step, steps=self.steps)
         self.window.losses.append(loss)
-        self.progress = replace(self.progress, step=step + 1)
+        self.progress = replace(self.progress, step=step + 1, crops=self.progress.crops + self.batch_size)
+        return self.guard.notices(loss)
 
     # ---- now and then --------------------------------------------------------------------------------------
 
-    def _now_and_then(self) -> None:
-        """What is due after a step; at the end all of it."""
-        step, config = self.progress.step, self.config
-        due = [step % every == 0 for every in (config.log_every, config.val_every, config.save_every)]
-        log, look, save = due if step < self.steps else (True, True, True)
-        if log or look or save:
+    def _now_and_then(self, asked: list[int], *, bad: bool) -> None:
+        """What is due after a step; at the end all of it. Raises StoppedError in all processes."""
+        due = self.agenda.after(self.progress.step, asked, bad=bad)
+        if due.log or due.look or due.save or due.stop:
             self._report()
-        if look or save:
+        if due.look or due.save or due.stop:
             self._refuse_spoilt_weights()
-        try:
-            if look:
-                self._validate()
-        except DimtoolError:
-            # What the validation meets must not cost the steps before it; but a stage is only over with it.
-            if step < self.steps:
-                self._save()
-            raise
-        if save:
+        if due.look:
+            self._validate_and_keep()
+        if due.save or due.stop:
             self._save()
+        if due.stop:
+            raise StoppedError(
+                f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
+                128 + due.stop,
+            )
 
     def _report(self) -> None:
         """Read the losses of the window; log them and the speed. Nothing is kept that a NaN has spoilt."""
@@ -127,10 +126,8 @@ class StageLoop:
         if not window.losses:
             return
         losses = window.mean_losses(self.accelerator)
-        self.guard.losses(losses, self.progress.step - len(losses))
-        values = window.values(
-            losses, self.accelerator, batch_size=self.config.batch_size, waited=self.feed.waited
-        )
+        self.guard.losses(losses, self.progress)
+        values = window.values(losses, self.accelerator, batch_size=self.batch_size, waited=self.feed.waited)
         self.log.values(self.progress.step, {**values, **self.optimisation.values()})
         self.reporter.step(len(losses), values)
 
@@ -140,16 +137,25 @@ class StageLoop:
         return before
 
     def _refuse_spoilt_weights(self) -> None:
-        self.guard.weights(self.model, self.progress.step - 1)
+        self.guard.weights(self.model, self.progress)
 
     def _save(self) -> None:
         adam, average = self.optimisation.adam, self.optimisation.average
         self.run_folder.save(self.model, adam, self.progress, average=average)
         self._new_window()
 
+    def _validate_and_keep(self) -> None:
+        try:
+            self._validate()
+        except DimtoolError:
+            # What the validation meets must not cost the steps before it; but a stage is only over with it.
+            if self.progress.step < self.steps:
+                self._save()
+            raise
+
     def _validate(self) -> None:
         """Only the main process looks; the others wait for it at their next step."""
-        if self.validation is None or not self.accelerator.is_main_process:
+        if self.validation is None or not self.ranks.main:
             return
         device = self.accelerator.device
         with autocast(self.config.precision, device), cudnn_search(False):
@@ -168,20 +174,3 @@ class StageLoop:
             self.run_folder.save_best(self.optimisation.result)
         self.progress = replace(self.progress, best=best, last=found.sad)
         self._new_window()
-
-    def _stop_if(self, asked: list[int]) -> None:
-        """Stop where any process was asked to; all of them stop after the same step."""
-        number = max(asked, default=0)
-        if self.accelerator.num_processes > 1:
-            if self.progress.step % _ASK_EVERY and self.progress.step < self.steps:
-                return
-            flag = torch.tensor([number], device=self.accelerator.device)
-            number = int(self.accelerator.gather(flag).max())
-        if number:
-            self._report()
-            self._refuse_spoilt_weights()
-            self._save()
-            raise StoppedError(
-                f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
-                128 + number,
-            )

@@ -30,7 +30,11 @@ class Optimisation:
         self._update = Update(
             model=model,
             adam=self.adam,
-            rate=LearningRate(peak=config.learning_rate, schedule=config.lr_schedule, warmup=config.warmup),
+            rate=LearningRate(
+                peak=config.plan(model.stage).learning_rate,
+                schedule=config.lr_schedule,
+                warmup=config.warmup,
+            ),
             clip=config.clip,
             scaler=gradient_scaler(config.precision, device),
             average=Average(model, config.ema) if config.ema else None,

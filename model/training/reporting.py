@@ -9,18 +9,14 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from torch import Tensor
 
-from ...errors import DimtoolError
 from ..network.dim import Stage
 from ..processes.feeding import WorkerError
+from ..processes.ranks import SharedError
 from ..runs.folder import Run
 
 
-class StoppedError(DimtoolError):
+class StoppedError(SharedError):
     """The run was asked to stop, and did: its checkpoint is written."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class Reporter(Protocol):

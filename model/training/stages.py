@@ -9,30 +9,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ...composer.shards.dataset import CompositeDataset
 from ...text import count
 from ..crops.dataset import TrainingCrops
-from ..network.checkpoint import Progress, load_checkpoint, load_model
+from ..network.checkpoint import Progress, fill_state, load_checkpoint, load_model, state_of
 from ..network.dim import DeepImageMatting, Stage
 from ..network.precision import float32_products
 from ..network.vgg16 import load_vgg16
+from ..processes.launching import launch
+from ..processes.ranks import Ranks, SharedError, end_of_a_peer_told
+from ..runs.beginning import TENSORBOARD, RunError, index_digest, versions
 from ..runs.config import TrainConfig
-from ..runs.folder import Run, RunError, index_digest, open_run
+from ..runs.folder import Run, open_run
 from ..updates.layers import freeze_layers
 from .loop import StageLoop
 from .optimisation import Optimisation
 from .reporting import Reporter, Silent, death_of_a_worker_told
 from .step import StageLosses, TrainingStep, compiled
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
+
+# Options that may differ between the processes of a training: each machine has its own disks and cores.
+_OWN = ("shards", "val_shards", "out", "init", "weights", "workers")
 
 Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train on; what to validate on
 
@@ -68,82 +74,85 @@ def _errors_of_the_log_told_once() -> Iterator[None]:
 
 
 @death_of_a_worker_told()
+@end_of_a_peer_told()
 @_errors_of_the_log_told_once()
 def train(config: TrainConfig, reporter: Reporter) -> Result:
     """Run the stages that `config` asks for, going on from the folder's last checkpoint.
 
     Raises StoppedError after SIGTERM or SIGINT (a checkpoint is written first), NotFiniteError, RunError,
-    ShardError, CheckpointError, WorkerError.
+    ShardError, CheckpointError, WorkerError; with several processes SharedError and PeerError as well.
     """
-    accelerator = Accelerator(
-        # Unless it is told so, torchrun's processes on CPUs do not find each other.
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision="no",  # the step has its own
-        log_with="tensorboard",
-        project_dir=config.out,
-        # The main process validates alone, which may take longer than the usual ten minutes.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
-    )
+    accelerator = launch(config.out, compression=config.gradient_compression)
+    ranks = Ranks()
     try:
-        data = split_data(config)
-        with (
-            open_run(config, main=accelerator.is_main_process) as run,
-            float32_products(config.precision),
-        ):
-            trainer = Trainer(config, run, accelerator, reporter, data)
+        data = ranks.each(lambda: split_data(config))
+        ranks.agree(_common(config))
+        with ExitStack() as stack:
+            stack.enter_context(float32_products(config.precision))
+            run = ranks.each(lambda: stack.enter_context(open_run(config, main=ranks.main)))
+            trainer = Trainer(run, data, accelerator=accelerator, ranks=ranks, reporter=reporter)
             for stage in config.stages:
                 trainer.run_stage(stage)
-            model, sad = run.finish()
-        return Result(model, sad, main=accelerator.is_main_process)
+            model, sad = ranks.main_finds(run.finish)
+        return Result(model, sad, main=ranks.main)
+    except SharedError as error:
+        error.told_elsewhere = not ranks.main
+        raise
     finally:
         accelerator.end_training()
         # Or the next training of this process could not have another precision.
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def _common(config: TrainConfig) -> dict[str, Any]:
+    """What must be the same in all processes: options, but for places on the disk; data; versions."""
+    values = {key: value for key, value in config.values().items() if key not in _OWN}
+    shards = {"the shards' digest": index_digest(config.shards)}
+    if config.val_shards is not None:
+        shards["the validation shards' digest"] = index_digest(config.val_shards)
+    return {**values, **shards, **versions()}
+
+
 class Trainer:
     """What all stages share: the model, the data, and where they run."""
 
     def __init__(
-        self, config: TrainConfig, run: Run, accelerator: Accelerator, reporter: Reporter, data: Data
+        self, run: Run, data: Data, *, accelerator: Accelerator, ranks: Ranks, reporter: Reporter
     ) -> None:
-        self.config, self.run, self.accelerator = config, run, accelerator
-        self.reporter = reporter if accelerator.is_main_process else Silent()
+        self.config, self.run, self.accelerator, self.ranks = run.config, run, accelerator, ranks
+        self.reporter = reporter if ranks.main else Silent()
         if accelerator.device.type == "cpu":
             self.reporter.note("no GPU is at hand: training on the CPU")
-        accelerator.init_trackers("tensorboard")
+        for note in run.notes:
+            self.reporter.note(note)
+        accelerator.init_trackers(TENSORBOARD)
         self.train_shards, self.validation = data
-        self.model = self._initial_model()
-
-    def _initial_model(self) -> DeepImageMatting:
         torch.manual_seed(self.config.seed)
-        model = DeepImageMatting(self.config.model)
+        self.model = DeepImageMatting(self.config.model)
+        ranks.main_does(self._fill)  # the others receive it with their first stage
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _fill(self) -> None:
+        """Give the new model the weights that it starts from."""
         if self.run.latest() is not None:
-            pass  # whose weights will replace these
-        elif self.config.init is not None:
+            return  # whose weights will replace these
+        if self.config.init is not None:
             there = load_model(self.config.init)
             if there.config != self.config.model:
                 raise RunError(
                     f"{self.config.init} is of {there.config}, not {self.config.model}: give its options"
                 )
-            model.load_state_dict(there.state_dict())
+            self.model.load_state_dict(there.state_dict())
         elif self.config.encoder_weights != "none":
-            with self.accelerator.local_main_process_first():  # which downloads them for all
-                loaded = load_vgg16(model.encoder_decoder.encoder, self.config.encoder_weights)
-            self.reporter.note(str(loaded))
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+            encoder = self.model.encoder_decoder.encoder
+            self.reporter.note(str(load_vgg16(encoder, self.config.encoder_weights)))
 
     def run_stage(self, stage: Stage) -> None:
         """Train one stage to its end, from where its last checkpoint stands."""
-        latest = self.run.latest()
+        latest = self.ranks.main_finds(lambda: self._start_of(stage))
         if latest is not None and latest[1].stage > stage:
             self.reporter.note(f"stage {stage} is over: the run is in stage {latest[1].stage}")
             return
-        if stage > 1 and latest is None and self.config.init is None:
-            raise RunError(
-                f"stage {stage} starts from stage 1's weights, and {self.run.folder} has none: train stage 1 "
-                "there first, or name a model with --init"
-            )
         self.model.set_stage(stage)
         freeze_layers(self.model, self.config.freeze)
         losses: torch.nn.Module = StageLosses(self.model, precision=self.config.precision)
@@ -154,23 +163,60 @@ class Trainer:
         optimisation = Optimisation(self.model, device, self.config)
         progress = Progress(stage=stage, step=0)
         if latest is not None:
-            same = latest[1].stage == stage
-            adam = optimisation.adam if same else None
-            there = load_checkpoint(latest[0], self.model, adam, average=optimisation.average)
-            progress = there if same else replace(there, stage=stage, step=0)
+            progress = self._resume(*latest, optimisation)
         StageLoop(
             config=self.config,
             run_folder=self.run,
             accelerator=self.accelerator,
+            ranks=self.ranks,
             reporter=self.reporter,
             model=self.model,
             losses=TrainingStep(losses, device),
             optimisation=optimisation,
-            crops=self._crops(stage),
+            crops=self.ranks.each(lambda: self._crops(stage)),
             validation=self.validation,
             progress=progress,
         ).run()
         self.accelerator.free_memory()
+
+    def _start_of(self, stage: Stage) -> tuple[Path, Progress] | None:
+        """The checkpoint that a stage starts from. Raises RunError where it cannot start there."""
+        latest = self.run.latest()
+        if latest is None:
+            if stage > 1 and self.config.init is None:
+                raise RunError(
+                    f"stage {stage} starts from stage 1's weights, and {self.run.folder} has none: train "
+                    "stage 1 there first, or name a model with --init"
+                )
+            return None
+        there = latest[1].stage
+        record = self.run.stages().get(min(stage, there))
+        if record is None:
+            return latest
+        if there < stage and record.done < record.planned:
+            raise RunError(
+                f"stage {there} has {record.done} of its {record.planned} steps: let it go on with --stage "
+                f"{there}, or end it there with --stage {there} --steps {record.done}"
+            )
+        asked = self.config.plan(stage).steps or 0
+        if there > stage and self.config.stages == (stage,) and asked > record.done:
+            raise RunError(
+                f"stage {stage} ended after {record.done} steps, and the run is in stage {there}: {asked} "
+                f"steps need another --out (with --init {self.run.folder} for these weights)"
+            )
+        return latest
+
+    def _resume(self, path: Path, there: Progress, optimisation: Optimisation) -> Progress:
+        """Go on from a checkpoint, which only the main process must have; with its weights in a new stage."""
+        same = there.stage == self.model.stage
+        adam, average = optimisation.adam, optimisation.average
+        self.ranks.main_does(
+            lambda: load_checkpoint(path, self.model, adam if same else None, average=average)
+        )
+        if self.ranks.count > 1:
+            ours = state_of(self.model, adam, average=average) if self.ranks.main else {}
+            fill_state(self.ranks.share(ours), self.model, adam, average=average)
+        return there if same else replace(there, stage=self.model.stage, step=0, crops=0)
 
     def _crops(self, stage: Stage) -> TrainingCrops:
         crops = TrainingCrops(

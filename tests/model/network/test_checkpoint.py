@@ -196,7 +196,14 @@ def parse(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def test_safetensors_and_json_and_nothing_else(trained: Training, saved: Path) -> None:
     assert sorted(path.name for path in saved.iterdir()) == FILES
     assert json.loads((saved / "state.json").read_text()) == {
-        "progress": {"stage": 3, "step": 2, "best": 1 / 3, "last": 0.1 + 0.2},
+        "progress": {
+            "stage": 3,
+            "step": 2,
+            "best": 1 / 3,
+            "last": 0.1 + 0.2,
+            "crops": 0,
+            "validated_on": None,
+        },
         "sha256": {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in FILES[:3]},
     }
     weights, metadata = parse(saved / "model.safetensors")

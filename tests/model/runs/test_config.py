@@ -18,6 +18,8 @@ from dimtool.model.runs.config import TrainConfig
 from dimtool.model.runs.recipes import recipe_file, recipe_names
 from dimtool.model.training import stages as training
 
+INTERVALS = [("val_every", 0), ("save_every", -3), ("save_every", "1.5"), ("val_every", "10 parsecs")]
+
 # ---- the configuration -------------------------------------------------------------------------------------
 
 
@@ -37,8 +39,8 @@ from dimtool.model.training import stages as training
         ({"epochs": math.inf}, "inf epochs"),
         ({"epochs": math.nan}, "nan epochs"),
         ({"steps": 0}, "steps is 0: at least 1"),
-        *[({name: 0}, f"{name} is 0: at least 1") for name in ("batch_size", "val_count", "val_every")],
-        *[({name: -3}, f"{name} is -3: at least 1") for name in ("save_every", "keep", "log_every")],
+        *[({name: 0}, f"{name} is 0: at least 1") for name in ("batch_size", "val_count")],
+        *[({name: -3}, f"{name} is -3: at least 1") for name in ("keep", "log_every")],
         *[({name: -1}, f"{name} is -1: at least 0") for name in ("workers", "seed")],
         *[({name: 1.0}, f"{name} is 1: from 0 to below 1") for name in ("warmup", "weight_decay", "ema")],
         *[({name: math.nan}, f"{name} is nan") for name in ("warmup", "weight_decay", "ema", "clip")],
@@ -47,6 +49,13 @@ from dimtool.model.training import stages as training
         ({"batch_size": 6, "accumulate": 4}, "a batch of 6 has no 4 equal parts"),
         ({"freeze": 14}, "freeze is 14: 0 to 13 convolutions, or the encoder"),
         ({"freeze": -1}, "freeze is -1"),
+        *[
+            ({name: value}, f"an interval of {value}: give whole steps, at least 1")
+            for name, value in INTERVALS
+        ],
+        ({"steps": (5, 0, 5)}, "steps is 0: at least 1"),
+        ({"learning_rate": (1e-4, 1e-5, math.nan)}, "a learning rate of nan"),
+        ({"batch_size": (4, 2)}, "batch_size has 2 values: give one for all stages, or one for each"),
         ({"val_radius": 255}, "a trimap radius of 255 is not in 0 to 254"),
         ({"val_radius": -1}, "a trimap radius of -1"),
         ({"crop_size": 0}, r"crops of \(320, 480, 640\) to 0 pixels"),
@@ -168,6 +177,7 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "precision": ("bf16", '"bf16"', "bf16"),
     "compile": ("", "true", True),
     "compile-mode": ("max-autotune", '"max-autotune"', "max-autotune"),
+    "gradient-compression": ("bf16", '"bf16"', "bf16"),
     "workers": ("0", "0", 0),
     "seed": ("3", "3", 3),
     "skip-bad": ("", "true", True),
@@ -203,6 +213,37 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "keep": ("5", "5", 5),
     "log-every": ("4", "4", 4),
 }
+
+
+# What stages may have each for itself, and what need not be steps.
+MORE = {
+    "steps": ("20000,5000,5000", "[20000, 5000, 5000]", (20000, 5000, 5000)),
+    "learning-rate": ("1e-5,1e-4,1e-5", "[1e-5, 1e-4, 1e-5]", (1e-5, 1e-4, 1e-5)),
+    "batch-size": ("16,32,16", "[16, 32, 16]", (16, 32, 16)),
+    "save-every": ("10min", '"10min"', "10min"),
+    "val-every": ("0.5epoch", '"0.5epoch"', "0.5epoch"),
+}
+
+
+@pytest.mark.parametrize("option", MORE)
+def test_other_forms_of_an_option(asked: Asked, option: str) -> None:
+    given, toml, value = MORE[option]
+    expected = replace(TrainConfig(), **{field_of(option): value})
+    assert asked(f"--{option}", given) == asked(toml=f"{option} = {toml}") == expected
+
+
+def test_a_stage_has_its_own_of_three() -> None:
+    config = TrainConfig(steps=(7, 8, 9), learning_rate=(0.1, 0.2, 0.3), batch_size=4)
+    assert [config.plan(stage).steps for stage in (1, 2, 3)] == [7, 8, 9]
+    assert [config.plan(stage).learning_rate for stage in (1, 2, 3)] == [0.1, 0.2, 0.3]
+    assert [config.plan(stage).batch_size for stage in (1, 2, 3)] == [4, 4, 4]
+
+
+def test_epochs_are_counted_in_crops_where_the_batch_changes() -> None:
+    """2 epochs of 100: 10 steps of 4 are done; the 160 crops that are left make 10 steps of 16."""
+    plan = TrainConfig(epochs=2, batch_size=16).plan(1)
+    assert plan.in_all(100, step=10, crops=40) == 20
+    assert plan.in_all(100, step=13, crops=201) == 13
 
 
 def field_of(option: str) -> str:
@@ -268,13 +309,14 @@ def test_a_file_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
         ("val-share = 200", "--val-share"),
         ("val-share = 0.05", "could be a share or a percentage"),
         ('compile = "maybe"', "--compile"),
-        ('init = "no/such/model"', "no/such/model"),
         ("radii = [5, 1]", "trimap radii (5, 1)"),
         ("crop-cuts = []", "crop"),
         ("learning-rate = nan", "a learning rate of nan"),
         ("val-radius = 255", "a trimap radius of 255"),
         ("val-share = 100", "a validation share of 1 "),
         ("steps = [1, 2]", "--steps"),
+        ("learning-rate = [1e-4, 1e-5]", "--learning-rate"),
+        ('val-every = "10 parsecs"', "as in 5000, 10min"),
         ("steps = 1.5", "--steps"),
         ("crop-cuts = [320.5]", "--crop-cuts"),
         ('crop-cuts = ["a"]', "--crop-cuts"),

@@ -18,14 +18,16 @@ import accelerate
 import PIL
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from dimtool.composer.shards.layout import ShardError
-from dimtool.errors import WrongUseError
 from dimtool.model.network import checkpoint
-from dimtool.model.network.checkpoint import CheckpointError, Progress, load_model
+from dimtool.model.network.checkpoint import CheckpointError, Progress, check_checkpoint, load_model
 from dimtool.model.network.dim import DeepImageMatting
+from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
-from dimtool.model.runs.folder import Run, RunError, open_run
+from dimtool.model.runs.folder import open_run
 from dimtool.version import __version__
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,9 +47,20 @@ def pair(config: TrainConfig) -> Pair:
     return model, torch.optim.Adam(model.parameters())
 
 
-def begin(config: TrainConfig) -> None:
-    with open_run(config):
-        pass
+def begin(config: TrainConfig) -> list[str]:
+    """Begin a run, or go on; what is told."""
+    with open_run(config) as run:
+        return run.notes
+
+
+def start(config: TrainConfig, *places: tuple[int, int]) -> None:
+    """Begin a run and save a checkpoint, or several, which hold it to its options."""
+    model = DeepImageMatting(config.model)
+    with open_run(config) as run:
+        for stage, step in places or [(1, 5)]:
+            run.save(
+                model, torch.optim.Adam(model.parameters()), Progress(stage=stage, step=step, crops=step)
+            )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -89,9 +102,6 @@ def test_what_was_asked_for_is_written_down(config: TrainConfig, train_shards: P
 
 # Another value of each option, but for where the run is: every option is in one of the two.
 DECISIVE: dict[str, Any] = {
-    "batch_size": 2,
-    "learning_rate": 1e-4,
-    "precision": "bf16",
     "seed": 1,
     "bottleneck": "fc6",
     "width": 1 / 32,
@@ -113,14 +123,21 @@ DECISIVE: dict[str, Any] = {
     "val_shards": Path("shards/val"),  # then nothing is held out of the training
     "val_share": 0.1,
     "val_radius": 9,
+    "ema": 0.9,
+    "freeze": 3,
+}
+CHANGEABLE: dict[str, Any] = {
+    "batch_size": 2,
+    "learning_rate": 1e-4,
+    "precision": "bf16",
+    "gradient_compression": "bf16",
     "lr_schedule": "cosine",
     "warmup": 0.1,
     "weight_decay": 0.1,
     "clip": 1.0,
-    "ema": 0.9,
-    "freeze": 3,
 }
 FREE: dict[str, Any] = {
+    **CHANGEABLE,
     "stages": (2,),
     "steps": 7,
     "epochs": 1.0,
@@ -145,7 +162,7 @@ def test_every_option_is_decided_about() -> None:
 def test_a_start_is_the_same_from_wherever_it_is_named(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(replace(config, init=tmp_path / "start.safetensors"))
+    start(replace(config, init=tmp_path / "start.safetensors"))
     monkeypatch.chdir(tmp_path)
     begin(replace(config, init=Path("start.safetensors")))
 
@@ -162,7 +179,7 @@ def test_a_folder_of_something_else_is_no_run(config: TrainConfig) -> None:
 
 @pytest.mark.parametrize("key", DECISIVE)
 def test_what_decides_the_weights_cannot_change(config: TrainConfig, key: str) -> None:
-    begin(config)
+    start(config)
     other = replace(config, **{key: DECISIVE[key]})
     old, new = (each.values()[key] for each in (config, other))
     assert refusal(other).startswith(f"{config.out} is a run with {key} = {old}, not {new}: give that")
@@ -170,7 +187,7 @@ def test_what_decides_the_weights_cannot_change(config: TrainConfig, key: str) -
 
 
 def test_a_run_from_before_an_option_was_there_goes_on(config: TrainConfig) -> None:
-    begin(config)
+    start(config)
     path = config.out / "config.json"
     there = json.loads(path.read_text())
     del there["config"]["recompose"], there["config"]["radii_draw"]
@@ -181,7 +198,7 @@ def test_a_run_from_before_an_option_was_there_goes_on(config: TrainConfig) -> N
 
 @pytest.mark.parametrize("key", FREE)
 def test_the_rest_may_change(config: TrainConfig, key: str) -> None:
-    begin(config)
+    start(config)
     begin(replace(config, **{key: FREE[key]}))
     there = json.loads((config.out / "config.json").read_text())["config"]
     assert there[key] == json.loads(json.dumps(FREE[key]))
@@ -189,13 +206,13 @@ def test_the_rest_may_change(config: TrainConfig, key: str) -> None:
 
 def test_a_validation_set_of_its_own_may_move_but_not_go(config: TrainConfig) -> None:
     # Without it some foregrounds are held out: the run would go on with other ones.
-    begin(replace(config, val_shards=Path("a")))
+    start(replace(config, val_shards=Path("a")))
     begin(replace(config, val_shards=Path("b")))
     assert "with val_shards = b, not None" in refusal(config)
 
 
 def test_shards_may_move_but_not_change(config: TrainConfig, train_shards: Path, tmp_path: Path) -> None:
-    begin(config)
+    start(config)
     moved = shutil.copytree(train_shards, tmp_path / "moved")
     begin(replace(config, shards=moved))
     index = json.loads((moved / "index.json").read_text())
@@ -207,7 +224,7 @@ def test_shards_may_move_but_not_change(config: TrainConfig, train_shards: Path,
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"config": 1}', '{"config": {}}', '{"shards_sha256": ""}'])
 def test_a_broken_configuration(config: TrainConfig, text: str) -> None:
-    begin(config)
+    start(config)
     (config.out / "config.json").write_text(text)
     assert str(config.out / "config.json") in refusal(config)
 
@@ -386,11 +403,116 @@ def test_only_the_main_process_writes(config: TrainConfig, pair: Pair) -> None:
             run.save(*pair, Progress(stage=1, step=2))
             run.save_best(pair[0])
             run.log({"stage": 1, "step": 2})
-            assert run.finish() == (config.out / "model.safetensors", 3.5)
         assert contents(config.out) == before
 
 
-def test_a_helper_of_another_run_is_refused_like_its_main_process(config: TrainConfig) -> None:
+def test_to_other_processes_the_folder_need_not_be_there(config: TrainConfig) -> None:
+    with open_run(config, main=False):
+        assert not config.out.exists()
+
+
+# ---- going on ----------------------------------------------------------------------------------------------
+
+
+def history(config: TrainConfig) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (config.out / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_start_that_failed_does_not_hold_its_folder(config: TrainConfig) -> None:
+    """It left a configuration and no checkpoint: whatever it was asked for, the next may ask for another."""
     begin(config)
-    with pytest.raises(WrongUseError, match="is a run with seed = 0, not 3"):
-        Run(replace(config, seed=3), main=False).begin()
+    (config.out / "config.json").write_text("half of")
+    begin(replace(config, seed=7, width=1 / 32))
+    there = json.loads((config.out / "config.json").read_text())
+    assert (there["config"]["seed"], there["config"]["width"]) == (7, 1 / 32)
+
+
+def test_what_a_run_starts_from_need_not_be_given_again(config: TrainConfig, tmp_path: Path) -> None:
+    given = replace(config, init=tmp_path / "gone.safetensors", weights="vgg.pth")
+    start(given)
+    begin(config)
+    begin(given)  # it is still the same run
+    assert "is a run with init = " in refusal(replace(config, init=tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize("key", CHANGEABLE)
+def test_what_changes_is_in_the_history(config: TrainConfig, key: str) -> None:
+    start(config)
+    assert begin(config) == []
+    (first,) = history(config)
+    value = getattr(config, key)
+    assert (first["step"], first[key], first["torch"]) == (0, value, torch.__version__)
+    notes = begin(replace(config, **{key: CHANGEABLE[key]}))
+    assert notes == [f"{key} is {CHANGEABLE[key]} from here on; it was {value}"]
+    assert history(config)[1:] == [{"stage": 1, "step": 5, key: CHANGEABLE[key]}]
+
+
+def test_another_version_is_in_the_history(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(config)
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    begin(config)
+    assert history(config)[1:] == [{"stage": 1, "step": 5, "torch": "9.9"}]
+
+
+def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(config: TrainConfig) -> None:
+    start(config, (1, 5), (1, 7), (2, 3))
+    folder = config.out / "checkpoints"
+    flip(folder / "stage2-step00000003" / "optimizer.safetensors")
+    (folder / "stage1-step00000007" / "state.json").write_text("{")
+    notes = begin(config)
+    assert "stage2-step00000003 is damaged (optimizer.safetensors)" in notes[0]
+    assert "stage1-step00000007 is no whole checkpoint" in notes[1]
+    assert notes[3].startswith("stage2-step00000003 is now stage2-step00000003.broken, and the run goes on")
+    with open_run(config) as run:
+        latest = run.latest()
+        assert latest is not None
+        assert (latest[0].name, run.notes) == ("stage1-step00000005", [])
+        model = DeepImageMatting(config.model)
+        # One that is written at the step of a broken one takes its place.
+        run.save(model, torch.optim.Adam(model.parameters()), Progress(stage=1, step=7))
+        check_checkpoint(folder / "stage1-step00000007")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_broken_old_checkpoint_does_not_matter(config: TrainConfig) -> None:
+    start(config, (1, 5), (1, 7))
+    (config.out / "checkpoints/stage1-step00000005/state.json").unlink()
+    assert begin(config) == []
+    assert len(names(config)) == 2
+
+
+def test_with_none_whole_the_run_does_not_begin_anew_unasked(config: TrainConfig) -> None:
+    start(config)
+    (config.out / "checkpoints/stage1-step00000005/model.safetensors").unlink()
+    assert "has no whole checkpoint" in refusal(config)
+    shutil.rmtree(config.out / "checkpoints")  # as it says
+    assert begin(config) == []
+
+
+# ---- TensorBoard -------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_forgets_what_comes_again(config: TrainConfig) -> None:
+    """Steps begin again with each stage; of a file that a killed process left, half a record."""
+    start(config, (1, 6), (2, 4))
+    folder = config.out / "tensorboard"
+    with SummaryWriter(str(folder)) as writer:
+        for stage, step in ((1, 3), (1, 6), (2, 4), (2, 5), (3, 1)):
+            writer.add_scalar(f"stage{stage}/loss", step / 8, step)
+            writer.add_image(f"stage{stage}/validation_0", torch.zeros(3, 4, 5), step)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    begin(config)
+    events = EventAccumulator(str(folder)).Reload()
+    told = {(tag, event.step) for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
+    assert told == {("stage1/loss", 3), ("stage1/loss", 6), ("stage2/loss", 4)}
+    seen = {(tag, event.step) for tag in events.Tags()["images"] for event in events.Images(tag)}
+    assert {(tag.split("/")[0], step) for tag, step in seen} == {("stage1", 3), ("stage1", 6), ("stage2", 4)}
+    path.write_bytes(whole[:-7])
+    begin(config)
+    assert EventAccumulator(str(folder)).Reload().Tags()["scalars"] == ["stage1/loss", "stage2/loss"]

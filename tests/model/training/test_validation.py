@@ -25,8 +25,8 @@ from dimtool.composer.shards.layout import ShardError
 from dimtool.errors import WrongUseError
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
-from dimtool.model.runs.folder import RunError
 from dimtool.model.training.stages import split_data
 from dimtool.model.training.validation import (
     ValidationSet,
