@@ -30,6 +30,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many: `a, b, c, ...`."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Aligned columns; numbers to the right."""
     cells = [[_cell(value) for value in row] for row in rows]

@@ -14,7 +14,7 @@ from PIL import Image
 from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
 from ..files import file_sha256, part_of, write_text
-from ..names import composite_name, stem
+from ..names import stem
 from ..progress import Reporter
 from .engines.local import Engine
 from .pixels.trimap import trimap_of
@@ -82,7 +82,7 @@ def export_images(
             for each in done:
                 reporter.finished(each)
                 results.append(each)
-        _annotate(out, [(record.foreground, record.composites) for record in index.shards])
+        _annotate(out, [(each.label or stem(each.foreground), each.composites) for each in index.shards])
     return ExportSummary(
         out=out,
         composites=index.composites,
@@ -129,13 +129,13 @@ def _claim(out: Path, mark: str) -> None:
 def export_shard(job: ExportJob) -> Exported:
     """Write the pictures of one shard that are not there yet. Raises ShardError."""
     with Shard(job.shard) as shard:
-        foreground_name = shard.header.foreground
+        name = shard.header.label or stem(shard.header.foreground)
         alpha, foreground = shard.alpha(), shard.foreground()
         trimap = trimap_of(alpha, shard.distance(), job.trimap_radius, job.trimap_radius)
-        written = _write(foreground, job.out / "fg" / f"{stem(foreground_name)}.png")
-        written += _write(alpha, job.out / "alpha" / f"{stem(foreground_name)}.png")
+        written = _write(foreground, job.out / "fg" / f"{name}.png")
+        written += _write(alpha, job.out / "alpha" / f"{name}.png")
         for i in range(len(shard)):
-            paths = [job.out / name / f"{composite_name(foreground_name, i)}.png" for name in FOLDERS[:3]]
+            paths = [job.out / each / f"{name}_{i}.png" for each in FOLDERS[:3]]
             if all(path.exists() for path in paths):
                 continue
             layer = shard.composite(i)
@@ -157,11 +157,11 @@ def _write(pixels: UInt8Image | UInt8Mask, path: Path) -> int:
 def _annotate(out: Path, shards: Sequence[tuple[str, int]]) -> None:
     rows = [
         {
-            "alpha": f"alpha/{stem(name)}.png",
-            "merged": f"merged/{composite_name(name, i)}.png",
-            "fg": f"fg/{stem(name)}.png",
-            "bg": f"bg/{composite_name(name, i)}.png",
-            "trimap": f"trimaps/{composite_name(name, i)}.png",
+            "alpha": f"alpha/{name}.png",
+            "merged": f"merged/{name}_{i}.png",
+            "fg": f"fg/{name}.png",
+            "bg": f"bg/{name}_{i}.png",
+            "trimap": f"trimaps/{name}_{i}.png",
         }
         for name, composites in shards
         for i in range(composites)

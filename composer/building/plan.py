@@ -45,7 +45,7 @@ def make_plan(
     listed = [each.shard_name for each in manifest.entries] + [each.shard_name for each in manifest.failures]
     _refuse_strangers(folder, there - set(listed))
     gone = [each for each in manifest.failures if each.shard_name in there]
-    orphans, oddities = _orphans(manifest.split, folder, gone, known)
+    orphans, oddities = _orphans(manifest, folder, gone, known)
     present = [job for job in jobs if job.path.name in there]
     found = list(engine.run(examine_shard, [(job, known.get(job.path.name)) for job in present]))
     _refuse_clashes(found)
@@ -67,17 +67,19 @@ def indexed(folder: Path) -> dict[str, ShardRecord]:
 
 
 def _orphans(
-    split: str, folder: Path, failures: Sequence[Failure], known: dict[str, ShardRecord]
+    manifest: Manifest, folder: Path, failures: Sequence[Failure], known: dict[str, ShardRecord]
 ) -> tuple[list[ShardRecord], list[str]]:
     """Shards whose sources are gone since: they stay, only not compared with those; notes on broken ones."""
     kept, notes = [], []
     for failure in failures:
         path = folder / failure.shard_name
         header = ShardHeader(
-            split=split,
+            split=manifest.split,
             index=failure.index,
             foreground=failure.foreground,
             backgrounds=failure.background_names,
+            reading=manifest.lists.reading.recorded,
+            label=failure.label,
         )
         try:
             with Shard(path) as shard:

@@ -53,6 +53,7 @@ class ShardJob:
             foreground=self.entry.name,
             backgrounds=self.entry.background_names,
             reading=self.entry.reading.recorded,
+            label=self.entry.label,
         )
 
 
@@ -84,7 +85,7 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
         publish(part, job.path)
     except SourceError as error:
         errors = (str(error), *_background_errors(job.entry))
-        return Failure(index=job.entry.index, foreground=job.entry.name, errors=tuple(dict.fromkeys(errors)))
+        return job.entry.failure(tuple(dict.fromkeys(errors)))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
@@ -194,7 +195,7 @@ def trusted(known: ShardRecord | None, path: Path) -> ShardRecord:
 
 def difference(there: ShardHeader, asked: ShardHeader) -> str:
     """In what a shard is not the one that is asked for."""
-    for name in ("split", "index", "foreground", "background_radius", "reading"):
+    for name in ("split", "index", "foreground", "background_radius", "label", "reading"):
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
     if len(there.backgrounds) != len(asked.backgrounds):

@@ -95,6 +95,7 @@ def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
     "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
 )
 @click.option("--bg-dir", type=FOLDER, default="bg", show_default=True, help="Background images.")
+@click.option("--alpha-from", type=click.Choice(ALPHA_SOURCES), default="alpha", help="As for build-dataset.")
 @click.option("--out", type=FOLDER, default=".", show_default=True, help="Where the lists go.")
 @click.option(
     "--per-fg", type=click.IntRange(min=1), default=100, show_default=True, help="Training backgrounds each."

@@ -43,7 +43,7 @@ def _composite(path: Path, i: int) -> tuple[str, UInt8Image]:
     with Shard(path) as shard:
         if i >= len(shard):
             raise IndexError(f"composite {i} of {len(shard)} in {path}")
-        return composite_name(shard.header.foreground, i), shard.composite(i)
+        return composite_name(shard.header.foreground, i, shard.header.label), shard.composite(i)
 
 
 def write_contact_sheet(folder: Path, out: Path) -> None:

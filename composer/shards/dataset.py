@@ -102,7 +102,8 @@ class CompositeDataset:
     def name(self, i: int) -> str:
         """The official name of composite `i`, without `.png`; from the index alone."""
         number, layer = self.locate(i)
-        return composite_name(self.record(number).foreground, layer)
+        record = self.record(number)
+        return composite_name(record.foreground, layer, record.label)
 
     def locate(self, i: int) -> tuple[int, int]:
         """(number of the shard, number of the composite in it) of sample `i`."""

@@ -20,7 +20,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file."""
+    """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file. label: see ShardHeader."""
 
     file: str
     index: int
@@ -30,6 +30,7 @@ class ShardRecord:
     width: int
     bytes: int
     sha256: str
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +62,16 @@ class Index:
 def write_index(folder: Path, index: Index) -> None:
     """Write `folder`/index.json, atomically; the same index gives the same bytes."""
     content = {"format": FORMAT, "version": VERSION, "composites": index.composites, **asdict(index)}
-    del content["reading"]
-    if reading := index.reading.values():
-        content["reading"] = reading
+    # What most sets lack is not there at all: their index is as it was before there were such things.
+    content["reading"] = index.reading.values()
+    content["shards"] = [_without(asdict(record), "label") for record in index.shards]
+    content = _without(content, "reading")
     write_text(folder / INDEX_NAME, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """The values, less the one of this name where it is empty."""
+    return {key: value for key, value in values.items() if value or key != name}
 
 
 def read_index(folder: Path) -> Index:
@@ -99,6 +106,7 @@ def record_of(path: Path) -> ShardRecord:
             width=width,
             bytes=path.stat().st_size,
             sha256=file_sha256(path),
+            label=shard.header.label,
         )
 
 

@@ -31,7 +31,7 @@ class ShardError(DimtoolError, ValueError):
 class ShardHeader:
     """What a shard is of: foreground number `index` of a `split`, over these backgrounds in this order.
 
-    reading: how its sources were read, as `Reading.recorded` gives it.
+    reading: how its sources were read, as `Reading.recorded` gives it. label: see composite_name.
     """
 
     split: str
@@ -40,6 +40,7 @@ class ShardHeader:
     backgrounds: tuple[str, ...]
     background_radius: int = BACKGROUND_RADIUS
     reading: Reading = ADOBE.recorded
+    label: str = ""
 
 
 def current_versions() -> dict[str, str]:

@@ -61,6 +61,7 @@ class Shard:
             "index": int(attributes["index"]),
             "foreground": _text(attributes["foreground"]),
             "background_radius": int(attributes["background_radius"]),
+            "label": _text(attributes.get("label", "")),
             "reading": Reading.of(json.loads(_text(attributes.get("reading", "{}")))),
         }
 

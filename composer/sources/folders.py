@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import WrongUseError
-from ...names import IMAGE_SUFFIXES, stem
+from ...names import has_image_suffix, path_parts, stem
+from ...text import count, some
 
 # Comparing a missing name with 80,000 others takes half a second: where many are missing, the first tell.
 _HINTS = 10
@@ -23,32 +26,77 @@ class ManifestError(WrongUseError):
     """The lists or folders do not make a data set; one line that names the file and says what to do."""
 
 
-class FolderIndex:
-    """The image files below a folder, sub-folders and linked ones included, by name and by stem.
+class _Match(NamedTuple):
+    """A file that a listed path may mean; the larger, the likelier.
 
-    Adobe's release splits its images over two sub-folders, and one of its lists names `.png` where the
-    files are `.jpg`: so an exact name is taken first, then a file of the same stem. Hidden files are
-    passed over, and names that are not UTF-8, which no list can hold. Raises ManifestError where there is
-    no such folder.
+    whole: no listed folder is left over. folders: how many agree. spelling: 3 the same name, 2 but for
+    upper and lower case or the Unicode form, 1 and 0 likewise for the stem alone.
+    """
+
+    whole: bool
+    folders: int
+    spelling: int
+    path: str
+
+    def beats(self, other: _Match) -> bool:
+        """Whether nothing speaks for the other one."""
+        mine, its = (self.whole, self.folders), (other.whole, other.folders)
+        return mine >= its and self.spelling >= other.spelling and self[:3] != other[:3]
+
+
+class FolderIndex:
+    """The files below a folder, sub-folders and linked ones included, found by what lists call them.
+
+    A listed path means the file whose path below the folder ends so. Adobe's release splits its images
+    over sub-folders, and one of its lists names `.png` where the files are `.jpg`: so a stem will do, or the
+    end of the listed path, where one file alone has it and no listed folder speaks against it; `notes`
+    counts that. Hidden files, other files than images by their suffix, and names that are not UTF-8, which
+    no list can hold, are passed over unless they are listed. Raises ManifestError where there is no such
+    folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._hints_left = _HINTS
-        self._by_name: dict[str, list[Path]] = defaultdict(list)
-        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        self._by_key: dict[str, list[str]] = defaultdict(list)
+        self._images: list[str] = []
+        self._passed: dict[str, list[str]] = defaultdict(list)
+        self._otherwise: dict[str, dict[str, str]] = defaultdict(dict)
         if not root.is_dir():
             raise ManifestError(
                 f"{root} is no folder: bring it, or say where it is (--help names the options)"
             )
-        for path in _image_files(root):
-            self._by_name[path.name].append(path)
-            self._by_stem[_key(path.name)].append(path)
+        for path in _files(root):
+            name = path.rpartition("/")[2]
+            self._by_key[_key(name)].append(path)
+            if why := _why_passed_over(path, name):
+                self._passed[why].append(path)
+            else:
+                self._images.append(path)
+        self._paths = {path for paths in self._by_key.values() for path in paths}
 
     @property
     def names(self) -> list[str]:
-        """All file names, each once."""
-        return list(self._by_name)
+        """What lists may call the images, each its own: the file's name, or its path where that is shared."""
+        shared = Counter(path.rpartition("/")[2] for path in self._images)
+        return [path if shared[name := path.rpartition("/")[2]] > 1 else name for path in self._images]
+
+    @property
+    def passed_over(self) -> list[str]:
+        """A line for each reason why files are no candidates, with their number and some names."""
+        return [
+            f"{self.root}: {count(len(paths), 'file')} passed over, {why}: {some(paths)}"
+            for why, paths in self._passed.items()
+        ]
+
+    def notes(self, *, stems: bool = True) -> list[str]:
+        """How many names were found under another one so far; `stems`: a mere other suffix as well."""
+        return [
+            f"{self.root}: {count(len(uses), 'listed name')} found {how}: "
+            + some([f"{name} is {path}" for name, path in uses.items()])
+            for how, uses in self._otherwise.items()
+            if stems or how != _BY_STEM
+        ]
 
     def refuse_all_missing(self, names: Iterable[str], listed_in: str) -> None:
         """Raise ManifestError where the folder has none of the names: one line, not one for each."""
@@ -59,31 +107,98 @@ class FolderIndex:
                 f"({wanted[0]}, …): say where the files are (--help names the options)"
             )
 
-    def _matches(self, name: str) -> list[Path]:
-        return self._by_name.get(Path(name).name) or self._by_stem.get(_key(name)) or []
-
     def find(self, name: str) -> Path:
         """The one file that `name` means. Raises ManifestError where there is none, or more than one."""
         found = self._matches(name)
-        if len(found) > 1:
-            both = " and ".join(str(path.relative_to(self.root)) for path in sorted(found)[:2])
-            raise ManifestError(f"{name} could be {both} in {self.root}: rename or remove one")
-        if found:
-            if not found[0].exists():
-                raise ManifestError(f"{found[0]} is a link to a file that is not there: bring that file")
-            return found[0]
-        raise ManifestError(f"{name} is not in {self.root} or below{self._hint(name)}")
+        if not found:
+            raise ManifestError(f"{name} is not in {self.root} or below{self._hint(name)}")
+        best = max(found)
+        rivals = [each for each in found if each != best and not best.beats(each)]
+        if rivals:
+            both = " and ".join(sorted((best.path, min(rivals).path)))
+            raise ManifestError(
+                f"{name} could be {both} in {self.root}: list the path of one, or rename or remove the other"
+            )
+        if not (self.root / best.path).exists():
+            raise ManifestError(
+                f"{self.root / best.path} is a link to a file that is not there: bring that file"
+            )
+        self._note(name, best)
+        return self.root / best.path
+
+    def _matches(self, name: str) -> list[_Match]:
+        """The files that `name` may mean; one alone where it is a path below the folder."""
+        listed = path_parts(name)
+        below = name if name in self._paths else "/".join(listed)
+        hidden = any(part.startswith(".") for part in listed)
+        if below in self._paths or (hidden and (self.root / below).is_file()):
+            return [_Match(True, len(listed), 3, below)]
+        found = (self._match(listed, path) for path in self._by_key.get(_key(listed[-1]), ()))
+        return [each for each in found if each is not None]
+
+    def _match(self, listed: tuple[str, ...], path: str) -> _Match | None:
+        """How well a file of the same stem fits; None where a listed folder speaks against it."""
+        there = tuple(path.split("/"))
+        spelling = _spelling(listed[-1], there[-1])
+        if spelling < 2 and not has_image_suffix(there[-1]):
+            return None
+        own = (*self.root.absolute().parts[1:], *there)
+        agreeing = 0
+        for mine, its in zip(reversed(listed[:-1]), reversed(own[:-1]), strict=False):
+            if mine != its:
+                if _loose(mine) != _loose(its):
+                    break
+                spelling &= ~1  # 3 to 2, 1 to 0
+            agreeing += 1
+        whole = agreeing == len(listed) - 1
+        return _Match(whole, agreeing, spelling, path) if whole or agreeing >= len(there) - 1 else None
+
+    def _note(self, name: str, found: _Match) -> None:
+        if not found.whole:
+            self._otherwise["by the end of their path alone"][name] = found.path
+        elif found.spelling < 2:
+            self._otherwise[_BY_STEM][name] = found.path
+        elif found.spelling == 2 or ("\\" in name and name != found.path):
+            self._otherwise["in another spelling (upper and lower case, Unicode)"][name] = found.path
 
     def _hint(self, name: str) -> str:
         self._hints_left -= 1
         if self._hints_left < 0:
             return ": bring the file"
-        close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.85)
+        last = path_parts(name)[-1]
+        if elsewhere := self._by_key.get(_key(last)):
+            return f" (there is {elsewhere[0]}, elsewhere than listed): bring the file, or correct the list"
+        names = [path.rpartition("/")[2] for path in self._images]
+        close = difflib.get_close_matches(last, names, n=1, cutoff=0.85)
         return f" (is it {close[0]}?): bring the file, or correct the list" if close else ": bring the file"
 
 
+_BY_STEM = "by their stem"
+
+
+def _spelling(listed: str, there: str) -> int:
+    if listed == there:
+        return 3
+    if _loose(listed) == _loose(there):
+        return 2
+    return int(_COCO.sub("", stem(listed)) == _COCO.sub("", stem(there)))
+
+
 def _key(name: str) -> str:
-    return _COCO.sub("", stem(name))
+    return _loose(_COCO.sub("", stem(name)))
+
+
+def _loose(name: str) -> str:
+    """A name without upper and lower case and Unicode's two ways to write an accent."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
+def _why_passed_over(path: str, name: str) -> str:
+    if not _is_text(path):
+        return "their names are not UTF-8 (rename them; `unzip -O GBK` or `convmv` mends many at once)"
+    if path.strip().splitlines() != [path]:
+        return "no line of a list can hold their names (rename them)"
+    return "" if has_image_suffix(name) else "no images by their suffix"
 
 
 def _is_text(name: str) -> bool:
@@ -94,7 +209,8 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _image_files(root: Path) -> list[Path]:
+def _files(root: Path) -> list[str]:
+    """The paths below `root` of all files that are not hidden, in order."""
     found = []
     seen = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -104,9 +220,7 @@ def _image_files(root: Path) -> list[Path]:
             continue
         seen.add(here)
         subfolders[:] = sorted(each for each in subfolders if not each.startswith("."))
-        found += [
-            Path(folder, file)
-            for file in sorted(files)
-            if not file.startswith(".") and Path(file).suffix.lower() in IMAGE_SUFFIXES and _is_text(file)
-        ]
+        below = os.path.relpath(folder, root)
+        prefix = "" if below == "." else f"{below}/"
+        found += [f"{prefix}{file}" for file in sorted(files) if not file.startswith(".")]
     return found

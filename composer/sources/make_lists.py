@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ...errors import WrongUseError
 from ...files import write_text
-from ...names import stem
+from ...names import labels
 from .folders import FolderIndex, ManifestError
+from .reading import ADOBE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,10 @@ class ListsMade:
 
 @dataclass(frozen=True, kw_only=True)
 class ListsPlan:
-    """What to draw. validation: share of the foregrounds, 0 to 1; per_fg and so on: backgrounds each."""
+    """What to draw. validation: share of the foregrounds, 0 to 1; per_fg and so on: backgrounds each.
+
+    alpha_from: see Reading.
+    """
 
     fg_dir: Path
     alpha_dir: Path
@@ -32,6 +36,7 @@ class ListsPlan:
     validation: float
     validation_per_fg: int
     seed: int
+    alpha_from: str = ADOBE.alpha_from
 
 
 def make_lists(plan: ListsPlan) -> ListsMade:
@@ -41,7 +46,8 @@ def make_lists(plan: ListsPlan) -> ListsMade:
     without a matte are left out and named. The same seed and file names give the same lists. Raises
     WrongUseError where lists would be overwritten or there are too few backgrounds; ManifestError.
     """
-    foregrounds, left_out = _with_matte(FolderIndex(plan.fg_dir), FolderIndex(plan.alpha_dir))
+    alphas = None if plan.alpha_from == "fg" else FolderIndex(plan.alpha_dir)
+    foregrounds, left_out = _with_matte(FolderIndex(plan.fg_dir), alphas)
     if not foregrounds:
         raise WrongUseError(f"{plan.fg_dir} has no foreground with a matte of its name in {plan.alpha_dir}")
     backgrounds = _usable(FolderIndex(plan.bg_dir), left_out)
@@ -69,18 +75,23 @@ def make_lists(plan: ListsPlan) -> ListsMade:
     return ListsMade(lists={name: len(names) for name, names in lists.items()}, left_out=tuple(left_out))
 
 
-def _with_matte(foregrounds: FolderIndex, alphas: FolderIndex) -> tuple[list[str], list[str]]:
+def _with_matte(foregrounds: FolderIndex, alphas: FolderIndex | None) -> tuple[list[str], list[str]]:
+    """The foregrounds that have a matte (all, where it is their own A), and what was left out."""
     left_out: list[str] = []
-    found: dict[str, str] = {}  # by stem, which names the composites
+    found = []
     for name in _usable(foregrounds, left_out):
         try:
-            alphas.find(name)
+            if alphas is not None:
+                alphas.find(name)
         except ManifestError as error:
             left_out.append(str(error))
             continue
-        if (first := found.setdefault(stem(name), name)) != name:
+        found.append(name)
+    named: dict[str, str] = {}
+    for name, label in zip(found, labels(found), strict=True):
+        if (first := named.setdefault(label, name)) != name:
             left_out.append(f"{name} would give its composites the names of those of {first}: rename one")
-    return list(found.values()), left_out
+    return list(named.values()), left_out
 
 
 def _usable(folder: FolderIndex, left_out: list[str]) -> list[str]:
@@ -92,10 +103,8 @@ def _usable(folder: FolderIndex, left_out: list[str]) -> list[str]:
         except ManifestError as error:
             left_out.append(str(error))
             continue
-        if name.strip().splitlines() == [name]:
-            usable.append(name)
-        else:
-            left_out.append(f"{name!r} in {folder.root} cannot stand in a list: rename it")
+        usable.append(name)
+    left_out += folder.passed_over
     return usable
 
 

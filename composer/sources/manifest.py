@@ -10,21 +10,24 @@ from functools import cached_property
 from pathlib import Path
 
 from ...manifests.presets import PER_FG
-from ...names import stem
+from ...names import composite_name, labels, stem
 from .folders import FolderIndex, ManifestError
 from .reading import ADOBE, Reading
 
 SPLITS = tuple(PER_FG)
 
 
-def shard_name(index: int, foreground: str) -> str:
-    """The file name of the shard of foreground number `index`: `0007-name.h5`."""
-    return f"{index:04d}-{stem(foreground)}.h5"
+def shard_name(index: int, foreground: str, label: str = "") -> str:
+    """The file name of the shard of foreground number `index`: `0007-name.h5`; label: see composite_name."""
+    return f"{index:04d}-{label or stem(foreground)}.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForegroundEntry:
-    """A foreground with its backgrounds, in the order of the lists; files resolved."""
+    """A foreground with its backgrounds, in the order of the lists; files resolved.
+
+    label: what its shard and composites are named after, where that is not the stem of its name alone.
+    """
 
     index: int
     name: str
@@ -33,11 +36,16 @@ class ForegroundEntry:
     background_names: tuple[str, ...]
     backgrounds: tuple[Path, ...]
     reading: Reading = ADOBE
+    label: str = ""
 
     @property
     def shard_name(self) -> str:
         """The shard's file name."""
-        return shard_name(self.index, self.name)
+        return shard_name(self.index, self.name, self.label)
+
+    def failure(self, errors: Sequence[str]) -> Failure:
+        """That it cannot be built."""
+        return Failure(index=self.index, foreground=self.name, errors=tuple(errors), label=self.label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +59,12 @@ class Failure:
     foreground: str
     errors: tuple[str, ...]
     background_names: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def shard_name(self) -> str:
         """The file name that its shard would have."""
-        return shard_name(self.index, self.foreground)
+        return shard_name(self.index, self.foreground, self.label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +152,7 @@ def read_manifest(lists: Lists) -> Manifest:
         listed=len(names),
         entries=tuple(pair for pair in pairs if isinstance(pair, ForegroundEntry)),
         failures=tuple(pair for pair in pairs if isinstance(pair, Failure)),
-        notes=(*notes, *more),
+        notes=(*notes, *more, *_found_otherwise(*folders)),
     )
 
 
@@ -162,6 +171,12 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
     blank = names.count("")
     notes = [f"{path}: {blank} blank line{'s' * (blank > 1)} passed over"] if blank else []
     return [name for name in names if name], notes
+
+
+def _found_otherwise(foregrounds: FolderIndex, alphas: FolderIndex, backgrounds: FolderIndex) -> list[str]:
+    """A matte has its foreground's stem, whatever its suffix: that is no news."""
+    own_a = alphas is foregrounds
+    return [*foregrounds.notes(), *([] if own_a else alphas.notes(stems=False)), *backgrounds.notes()]
 
 
 def _split_in(fg_list: Path) -> str:
@@ -186,7 +201,7 @@ def _background_names(lists: Lists, needed: int, folder: FolderIndex) -> tuple[l
         # random.Random's shuffle is the same in every Python; the listing is sorted first.
         random.Random(lists.seed).shuffle(names)
         missing = "no background list" if path == lists.fg_list else f"no {path.name} beside the list"
-        notes = [f"{missing}: backgrounds drawn from {folder.root}, seed {lists.seed}"]
+        notes = [f"{missing}: backgrounds drawn from {folder.root}, seed {lists.seed}", *folder.passed_over]
     if len(names) < needed and not (lists.reuse_bg and names):
         raise ManifestError(
             f"{source} has {len(names):,} backgrounds and {needed:,} are needed: "
@@ -204,11 +219,12 @@ def _repeats(path: Path, names: Sequence[str]) -> list[str]:
     return [f"{path}: {len(repeated)} names stand there more than once ({repeated[0]}, …); used as listed"]
 
 
-def _too_long(file: str) -> list[str]:
-    size = len(file.encode())
+def _too_long(*files: str) -> list[str]:
+    longest = max(files, key=lambda file: len(file.encode()))
+    size = len(longest.encode())
     if size <= 255:
         return []
-    return [f"{file} would have a name of {size} bytes, and 255 is what systems take: shorten it"]
+    return [f"{longest} would have a name of {size} bytes, and 255 is what systems take: shorten it"]
 
 
 @dataclass(frozen=True)
@@ -226,7 +242,10 @@ class _Pairing:
         name = self.names[index]
         wanted = self.backgrounds[index * self.per_fg : (index + 1) * self.per_fg]
         fg, alpha, bg = self.folders
-        errors = [*self._clashes(index), *_too_long(shard_name(index, name))]
+        label = self._labels[index]
+        named = shard_name(index, name, label), f"{composite_name(name, self.per_fg - 1, label)}.png"
+        errors = [*self._clashes(index), *_too_long(*named)]
+        own = "" if label == stem(name) else label
         found: list[Path] = []
         for folder, what in [(fg, name), (alpha, name), *((bg, each) for each in wanted)]:
             try:
@@ -234,7 +253,13 @@ class _Pairing:
             except ManifestError as error:
                 errors.append(str(error))
         if errors:
-            return Failure(index=index, foreground=name, errors=tuple(errors), background_names=tuple(wanted))
+            return Failure(
+                index=index,
+                foreground=name,
+                errors=tuple(errors),
+                background_names=tuple(wanted),
+                label=own,
+            )
         return ForegroundEntry(
             index=index,
             name=name,
@@ -243,12 +268,13 @@ class _Pairing:
             background_names=tuple(wanted),
             backgrounds=tuple(found[2:]),
             reading=self.reading,
+            label=own,
         )
 
     def _clashes(self, index: int) -> list[str]:
-        """Two foregrounds of one stem would give their composites the same official names."""
-        own = stem(self.names[index])
-        first = self._first_with_stem[own]
+        """Two foregrounds that nothing tells apart would give their composites the same official names."""
+        own = self._labels[index]
+        first = self._first_with_label[own]
         if first == index:
             return []
         name, other = self.names[index], self.names[first]
@@ -260,8 +286,12 @@ class _Pairing:
         ]
 
     @cached_property
-    def _first_with_stem(self) -> dict[str, int]:
+    def _labels(self) -> list[str]:
+        return labels(self.names)
+
+    @cached_property
+    def _first_with_label(self) -> dict[str, int]:
         first: dict[str, int] = {}
-        for index, name in enumerate(self.names):
-            first.setdefault(stem(name), index)
+        for index, label in enumerate(self._labels):
+            first.setdefault(label, index)
         return first

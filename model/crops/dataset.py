@@ -124,7 +124,8 @@ class TrainingCrops(Dataset[Crop]):
     def name(self, index: int) -> str:
         """The official name of a composite, to tell what a batch held."""
         number, i = self._items[index]
-        return composite_name(self.composites.record(number).foreground, i)
+        record = self.composites.record(number)
+        return composite_name(record.foreground, i, record.label)
 
 
 def _check_reach(config: CropConfig, shard: Shard) -> None:

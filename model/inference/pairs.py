@@ -15,7 +15,7 @@ from ...composer.pixels.trimap import UNKNOWN
 from ...composer.sources.images import read_photograph
 from ...composer.sources.mattes import read_trimap
 from ...errors import DimtoolError, WrongUseError
-from ...names import IMAGE_SUFFIXES, stem
+from ...names import has_image_suffix, stem
 from ...text import count, sides
 from .inputs import trimap_values
 
@@ -58,7 +58,7 @@ def find_pairs(image: Path, trimap: Path) -> tuple[list[Pair], list[Failure], li
         raise WrongUseError(f"{image} is the folder of the images and of the trimaps: put these into another")
     (images, passed), (trimaps, also_passed) = _by_stem(image), _by_stem(trimap)
     if not images:
-        raise WrongUseError(f"{image} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
+        raise WrongUseError(f"{image} holds no image, by its files' suffixes: bring some, or rename them")
     pairs, failures = [], []
     for name, paths in images.items():
         error = _why_not(paths, trimaps.get(name, []), trimap)
@@ -99,7 +99,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if has_image_suffix(path.name) and path.is_file():
             found[stem(path)].append(path)
         else:
             others.append(path.name)

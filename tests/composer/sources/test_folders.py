@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dimtool.composer.sources.folders import FolderIndex, ManifestError
 
@@ -42,8 +44,121 @@ def test_only_cocos_own_prefix_is_dropped(tmp_path: Path) -> None:
             folder.find(name)
 
 
-def test_a_name_listed_with_folders_is_found_by_its_last_part(tmp_path: Path) -> None:
-    assert _folder(tmp_path, "other/cat.png").find("/data/fg/cat.png") == tmp_path / "other/cat.png"
+def test_a_listed_path_means_that_file(tmp_path: Path) -> None:
+    root = tmp_path / "bg"
+    folder = _folder(root, "cats/0.png", "dogs/0.png", "0.png", "a/b/1.png", "b/1.jpg", "2.png")
+    for listed, found in {
+        "cats/0.png": "cats/0.png",
+        "./dogs/0.png": "dogs/0.png",
+        "0.png": "0.png",
+        "bg/dogs/0.png": "dogs/0.png",  # the folder itself is part of the path
+        f"{root}/cats/0.png": "cats/0.png",
+        "b/1.png": "a/b/1.png",
+    }.items():
+        assert folder.find(listed) == root / found
+    assert folder.notes() == []
+    assert folder.find("/data/coco/2.png") == root / "2.png"
+    assert folder.notes() == [
+        f"{root}: 1 listed name found by the end of their path alone: /data/coco/2.png is 2.png"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "listed"),
+    [
+        ("val2014/x.jpg", "train2014/x.jpg"),
+        ("imagenet/1.jpg", "/data/coco/1.jpg"),
+        ("other/GT01.jpg", "fg/GT01.png"),
+        ("train/b/x.jpg", "train/a/x.jpg"),
+    ],
+)
+def test_a_file_of_another_folder_than_is_listed_is_never_taken(
+    tmp_path: Path, file: str, listed: str
+) -> None:
+    folder = _folder(tmp_path, file)
+    with pytest.raises(
+        ManifestError, match=rf"^{listed} is not in .* \(there is {file}, elsewhere than listed\)"
+    ):
+        folder.find(listed)
+
+
+@given(
+    paths=st.sets(
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=8
+    ),
+    data=st.data(),
+)
+def test_every_name_that_an_index_gives_finds_its_own_file(
+    tmp_path_factory: pytest.TempPathFactory, paths: set[str], data: st.DataObject
+) -> None:
+    """So a list made of them, or a draw, means what it was made from."""
+    root = tmp_path_factory.mktemp("folder")
+    suffix = {path: data.draw(st.sampled_from([".png", ".jpg", ".PNG"])) for path in sorted(paths)}
+    folder = _folder(root, *(path + suffix[path] for path in paths))
+    found = {folder.find(name) for name in folder.names}
+    assert found == {root / (path + suffix[path]) for path in paths}
+    assert folder.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "file"),
+    [
+        ("cat.PNG", "Cat.png"),
+        ("Ka\u0308fer.png", "K\u00e4fer.png"),
+        ("K\u00e4fer.jpg", "Ka\u0308fer.png"),
+        ("pets\\Cat.png", "pets/Cat.png"),
+        ("C:\\data\\pets\\cat.png", "pets/cat.png"),
+        ("Pets/cat.png", "pets/cat.png"),
+    ],
+)
+def test_another_spelling_is_found_and_told(tmp_path: Path, listed: str, file: str) -> None:
+    folder = _folder(tmp_path / "fg", file)
+    assert folder.find(listed) == tmp_path / "fg" / file
+    (note,) = folder.notes()
+    assert "1 listed name found " in note
+    assert note.endswith(f": {listed} is {file}")
+
+
+def test_a_name_with_a_backslash_means_the_file_that_has_it(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "a\\b.png", "a/b.png")
+    assert folder.find("a\\b.png") == tmp_path / "a\\b.png"
+    assert folder.notes() == []
+
+
+def test_each_name_found_by_its_stem_is_counted_in_one_note(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, *(f"{i}.jpg" for i in range(5)), "exact.png")
+    for name in [*(f"{i}.png" for i in range(5)), "exact.png", "0.png"]:
+        folder.find(name)
+    assert folder.notes() == [
+        f"{tmp_path}: 5 listed names found by their stem: 0.png is 0.jpg, 1.png is 1.jpg, 2.png is 2.jpg, ..."
+    ]
+    assert folder.notes(stems=False) == []
+
+
+@pytest.mark.parametrize("name", ["x.dat", "scan", ".hidden.png", "sub/y.txt"])
+def test_a_listed_file_is_taken_whatever_its_suffix(tmp_path: Path, name: str) -> None:
+    folder = _folder(tmp_path, name, "x.png")
+    assert folder.find(name) == tmp_path / name
+    assert folder.names == ["x.png"]
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path: Path) -> None:
+    folder = _folder(
+        tmp_path, "a.png", "b.txt", "c", "sub/d.heic", "e\n.png", os.fsdecode(b"caf\xe9.png"), ".f.png"
+    )
+    assert folder.names == ["a.png"]
+    told = folder.passed_over
+    assert len(told) == 3
+    assert any(
+        "3 files passed over, no images by their suffix: b.txt, c, sub/d.heic" in line for line in told
+    )
+    assert any("1 file passed over, their names are not UTF-8 (rename" in line for line in told)
+    assert any("1 file passed over, no line of a list can hold their names" in line for line in told)
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "avif", "jp2", "tga", "JPG", "mpo", "pnm", "ico"])
+def test_what_pillow_reads_is_an_image(tmp_path: Path, suffix: str) -> None:
+    assert _folder(tmp_path, f"a.{suffix}").names == [f"a.{suffix}"]
 
 
 def test_what_follows_a_dot_is_part_of_a_name_listed_without_its_suffix(tmp_path: Path) -> None:
@@ -56,7 +171,9 @@ def test_what_follows_a_dot_is_part_of_a_name_listed_without_its_suffix(tmp_path
 
 def test_two_files_that_a_name_could_mean_are_both_named(tmp_path: Path) -> None:
     folder = _folder(tmp_path, "a/cat.png", "b/cat.png", "c/dog.jpg", "c/dog.tif")
-    with pytest.raises(ManifestError, match=r"cat\.png could be a/cat\.png and b/cat\.png in .*: rename"):
+    with pytest.raises(
+        ManifestError, match=r"cat\.png could be a/cat\.png and b/cat\.png in .*: list the path"
+    ):
         folder.find("cat.png")
     with pytest.raises(ManifestError, match=r"dog\.png could be c/dog\.jpg and c/dog\.tif"):
         folder.find("dog.png")

@@ -159,14 +159,21 @@ def test_two_of_one_stem_would_give_composites_of_one_name(folders: Any, make: M
     assert "a.png" in made.left_out[0]
 
 
-def test_a_name_that_could_mean_two_files(folders: Any, make: Make) -> None:
+def test_files_of_one_name_are_listed_with_their_folders(folders: Any, make: Make) -> None:
     root = folders(
-        ["x/a.png", "y/a.png", "b.png"], ["x/1.jpg", "y/1.jpg", "2.jpg", "3.jpg"], ["a.png", "b.png"]
+        ["x/a.png", "y/a.png", "b.png"], ["x/1.jpg", "y/1.jpg", "2.jpg", "3.jpg", "4.jpg", "z/5.jpg"]
     )
     made = make()
-    assert names_in(root / "lists")["train_fg.txt"] == ["b.png"]
-    assert sorted(names_in(root / "lists")["train_bg.txt"]) == ["2.jpg", "3.jpg"]
-    assert [each.split(" ")[0] for each in made.left_out] == ["a.png", "1.jpg"]
+    assert names_in(root / "lists")["train_fg.txt"] == ["b.png", "x/a.png", "y/a.png"]
+    listed = ["2.jpg", "3.jpg", "4.jpg", "5.jpg", "x/1.jpg", "y/1.jpg"]
+    assert sorted(names_in(root / "lists")["train_bg.txt"]) == listed
+    assert not made.left_out
+
+
+def test_cut_outs_need_no_mattes(folders: Any, make: Make) -> None:
+    root = folders(["a.png", "b.png"], 4, mattes=[])
+    assert not make(alpha_from="fg").left_out
+    assert names_in(root / "lists")["train_fg.txt"] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", [" a.png", "a\n.png", "a\u2028.png", "a\x85b.png", "a\r.png"])
@@ -176,7 +183,7 @@ def test_a_name_that_no_line_can_hold(folders: Any, make: Make, name: str) -> No
     assert names_in(root / "lists")["train_fg.txt"] == ["b.png"]
     assert sorted(names_in(root / "lists")["train_bg.txt"]) == ["1.jpg", "2.jpg"]
     assert len(made.left_out) == 2
-    assert all("cannot stand in a list" in each for each in made.left_out)
+    assert all("no line of a list can hold" in each for each in made.left_out)
 
 
 def test_odd_names_that_are_fine(folders: Any, make: Make) -> None:
