@@ -16,7 +16,7 @@ from .foregrounds.kinds import KINDS
 from .palettes import PALETTES, palette
 from .subjects import photograph_of
 
-EDITION = 2  # of what is drawn from a seed: a set of another edition is not gone on with
+EDITION = 3  # of what is drawn from a seed: a set of another edition is not gone on with
 FOREGROUND, BACKGROUND, PAIRS = range(3)  # what a seed is for
 _LARGER = 1.15  # backgrounds than foregrounds, so that most need not be enlarged
 _GOLDEN = 0.618_033_988_749_895

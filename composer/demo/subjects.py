@@ -3,7 +3,7 @@
 import numpy as np
 
 from .camera import any_camera, defocus, take
-from .drawing import Floats, Rng, UInt8, extend_colours, floats, smoothstep, to_uint8
+from .drawing import Floats, Rng, UInt8, extend_colours, floats, grid, smoothstep, to_uint8
 from .foregrounds.kinds import Kind
 from .foregrounds.solids import blur_along
 from .palettes import Palette
@@ -43,11 +43,13 @@ def frame(rng: Rng, canvas: Floats) -> Floats:
 
 def lens(rng: Rng, canvas: Floats) -> Floats:
     """Sharp, a little soft, out of focus, or moved while the shutter was open; colours and alpha alike."""
-    kind = rng.choice(["sharp", "soft", "defocus", "moved"], p=[0.45, 0.3, 0.17, 0.08])
+    kind = rng.choice(["sharp", "soft", "defocus", "deep", "moved"], p=[0.42, 0.28, 0.14, 0.09, 0.07])
     if kind == "soft":
         canvas = defocus(canvas, rng.uniform(0.6, 1.3))
     elif kind == "defocus":
         canvas = defocus(canvas, float(np.exp(rng.uniform(np.log(1.3), np.log(7)))))
+    elif kind == "deep":
+        canvas = _in_part(rng, canvas, defocus(canvas, rng.uniform(2, 9)))
     elif kind == "moved":
         way, far = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(np.log(3), np.log(40)))
         canvas = blur_along(canvas, float(far * np.sin(way)), float(far * np.cos(way)))
@@ -56,6 +58,16 @@ def lens(rng: Rng, canvas: Floats) -> Floats:
     solid = canvas[..., 3:] > 1 - 0.5 / 255
     canvas[..., 3:][solid] = 1
     return floats(np.minimum(canvas, canvas[..., 3:]))
+
+
+def _in_part(rng: Rng, sharp: Floats, soft: Floats) -> Floats:
+    """Sharp at one side and out of focus at the other: a thing that reaches out of the plane of focus."""
+    y, x = grid((sharp.shape[0], sharp.shape[1]))
+    way = rng.uniform(0, 2 * np.pi)
+    along = (y / sharp.shape[0] - 0.5) * np.sin(way) + (x / sharp.shape[1] - 0.5) * np.cos(way)
+    middle, width = rng.uniform(-0.25, 0.25), rng.uniform(0.05, 0.4)
+    share = smoothstep(middle - width, middle + width, floats(along))[..., None]
+    return sharp + share * (soft - sharp)
 
 
 def colours(canvas: Floats) -> Floats:

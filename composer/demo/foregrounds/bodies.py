@@ -199,6 +199,7 @@ def _hairs(
     down, right = place.down[at], place.right[at]
     angle = np.arctan2(-down - coat.weight, right + 0.15 * lean)
     length = coat.length * (0.4 + 0.6 * np.hypot(down, right)) * rng.lognormal(0, 0.28, count)
+    length = length * np.where(rng.random(count) < 0.01, rng.uniform(1.3, 2.6, count), 1)  # stray ones
     shade = np.exp(0.14 * tone + 0.16 * rng.standard_normal(count))[:, None]
     return Strands(
         y=floats(at[0]),

@@ -9,6 +9,7 @@ from ..palettes import Palette
 from .creatures.feathers import feathers
 from .creatures.heads import portrait
 from .creatures.plush import plush
+from .creatures.wisps import wisps
 from .glass import glass
 from .lace import curtain, doily
 from .nets import net, tangle
@@ -59,6 +60,7 @@ _IN_GROUPS: tuple[Kind, ...] = (plush, things, things, flowers, twigs, thistle, 
 KINDS: dict[str, tuple[Kind, float]] = {
     "portrait": (portrait, 15),
     "plush": (plush, 22),
+    "wisps": (wisps, 6),
     "things": (things, 12),
     "banner": (banner, 3),
     "group": (group, 7),

@@ -167,7 +167,7 @@ class TestRefusal:
 
     @pytest.mark.parametrize("change", [{"seed": 5}, {"size": 100}])
     def test_a_set_of_another_seed_or_size(self, tmp_path: Path, change: dict[str, int]) -> None:
-        (tmp_path / RECORD).write_text('{"edition": 2, "seed": 4, "size": 96}')
+        (tmp_path / RECORD).write_text('{"edition": 3, "seed": 4, "size": 96}')
         with pytest.raises(ValueError, match="another seed, size or edition"):
             draw_set(tmp_path, engine=ALONE, **(SMALL | change))
 

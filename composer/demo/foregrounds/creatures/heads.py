@@ -9,7 +9,7 @@ from ...materials import MATERIALS, material
 from ...palettes import Palette
 from ...strands import Strands as Curves
 from ...strands import draw_strands
-from ..bodies import Light, Part, any_light, paint_part
+from ..bodies import Light, Part, any_light, cast_shadow, paint_part
 from .hair import HEAD, NECK, SHOULDERS, TORSO, Strands, Style, draw_head, grow, shade
 
 STYLES = (
@@ -65,11 +65,11 @@ class _Pose:
 def portrait(rng: Rng, shape: tuple[int, int], palette: Palette) -> Floats:
     """One head with hair, and shoulders where they are in the picture. (h, w, 4)."""
     canvas = np.zeros((*shape, 4), dtype=np.float32)
-    close = np.exp(rng.uniform(np.log(0.8), np.log(2.2)))
+    close = np.exp(rng.uniform(np.log(0.4), np.log(2.2)))
     scale = float(min(0.25 * shape[0], 0.31 * shape[1]) * close)
-    away = (close - 0.8) * 0.22
+    away = max(close - 0.8, 0) * 0.22
     pose = _Pose(
-        y=shape[0] * (0.42 + rng.uniform(-0.3, 1) * away),
+        y=shape[0] * (0.42 - 0.45 * max(0.8 - close, 0) + rng.uniform(-0.3, 1) * away),
         x=shape[1] * (0.5 + rng.uniform(-1, 1) * away),
         scale=scale,
         turn=rng.uniform(0, 2 * np.pi) if rng.random() < 0.4 else rng.normal(np.pi, 0.5),
@@ -107,12 +107,33 @@ def _body(rng: Rng, canvas: Floats, pose: _Pose, palette: Palette, dye: Floats) 
     paint_part(rng, canvas, pose.part(NECK.center[:2], NECK.radii[:2]), skin * 0.75, light)
     for part in (SHOULDERS, TORSO):
         paint_part(rng, canvas, pose.part(part.center[:2], part.radii[:2]), floats(cloth), light)
+    _arms(rng, canvas, pose, cloth=floats(cloth), skin=floats(skin), light=light)
     from_front = -np.cos(pose.turn)
     head = pose.part((0, -0.05), (0.74, 0.98))
     scalp = skin if from_front > -0.2 else dye * 0.35
     paint_part(rng, canvas, head, floats(scalp), light)
     if from_front > -0.2:
         _face(rng, canvas, pose, floats(skin[0, 0]), light=light, dye=dye)
+
+
+def _arms(rng: Rng, canvas: Floats, pose: _Pose, *, cloth: Floats, skin: Floats, light: Light) -> None:
+    """Two arms that hang, are bent or raised, with a hand each; the sleeves are long or short."""
+    bare = rng.random() < 0.4
+    for side in (-1, 1):
+        angle = side * rng.choice([0.15, 0.5, 1.2, 2.6]) + rng.normal(0, 0.2)  # 0 hangs down
+        elbow = 1.3 * side + 1.5 * np.sin(angle), -2.4 - 1.5 * np.cos(angle)
+        fore = angle - side * rng.uniform(0, 2.2)
+        hand = elbow[0] + 1.5 * np.sin(fore), elbow[1] - 1.5 * np.cos(fore)
+        upper = pose.part(((1.3 * side + elbow[0]) / 2, (elbow[1] - 2.4) / 2), (0.36, 1.0), angle)
+        lower = pose.part(((elbow[0] + hand[0]) / 2, (elbow[1] + hand[1]) / 2), (0.26, 0.95), fore)
+        for part, colour in ((upper, cloth), (lower, skin if bare else cloth)):
+            cast_shadow(canvas, part, light, 0.4)
+            paint_part(rng, canvas, part, colour, light)
+        for finger in np.linspace(-0.5, 0.5, 4):
+            turn = fore + finger
+            at = hand[0] + 0.42 * np.sin(turn), hand[1] - 0.42 * np.cos(turn)
+            paint_part(rng, canvas, pose.part(at, (0.07, 0.3), turn), skin, light)
+        paint_part(rng, canvas, pose.part(hand, (0.24, 0.32), fore), skin, light)
 
 
 def _face(rng: Rng, canvas: Floats, pose: _Pose, skin: Floats, *, light: Light, dye: Floats) -> None:
