@@ -39,7 +39,7 @@ from dimtool.composer.building.build import build_dataset
 from dimtool.composer.engines.local import LocalProcesses, core_count
 from dimtool.composer.export import export_images
 from dimtool.composer.shards.reader import Shard
-from dimtool.model.crops import dataset as our_module
+from dimtool.model.crops import reading
 from dimtool.model.crops.batches import CropBatches, Position, collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop, CropConfig, Cut
@@ -181,14 +181,16 @@ def parts(ours: TrainingCrops, positions: Sequence[Position]) -> dict[str, float
     with (
         timed(ours.composites, "shard", lambda _: "opening shards", spent),
         timed(Shard, "fill", lambda _, __, name, *___: f"reading {name}", spent),
-        timed(our_module, "known_background", lambda *_: "merging backgrounds", spent),
-        timed(our_module, "scaled_trimap", lambda *_: "trimap", spent),
-        timed(our_module, "_scaled", lambda *_: "scaling", spent),
-        timed(our_module, "collate", lambda _: "stacking", spent),
+        timed(reading, "known_background", lambda *_: "merging backgrounds", spent),
+        timed(reading, "scaled_trimap", lambda *_: "trimap", spent),
+        timed(reading, "scaled", lambda *_: "scaling", spent),
     ):
         started = time.process_time()
         for position in positions:
-            our_module.collate([ours[position]])
+            crop = ours[position]
+            stacking = time.process_time()
+            collate([crop])
+            spent["stacking"] += time.process_time() - stacking
         total = time.process_time() - started
     spent["rest"] = total - sum(spent.values())
     return {name: 1000 * value / len(positions) for name, value in spent.items()}

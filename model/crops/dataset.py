@@ -7,6 +7,7 @@ resumed in the middle of one, and every epoch is new.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,12 @@ class TrainingCrops(Dataset[Crop]):
         """The crop of an item as it is drawn for (epoch, index), or with `skip_bad` why it cannot be read."""
         number, i = self._items[item]
         try:
-            shard = self.composites.shard(number)
             if self.config.variation == PLAIN:
+                shard = self.composites.shard(number)
                 return read_crop(shard, i, self.draw(shard, epoch, index), self.config)
-            draw = np.random.default_rng([VARY, self.seed, epoch, index])
-            return read_varied(shard, i, self.config, self._finder, draw)
+            # One in the place of another draws anew: the same partners might be what cannot be read.
+            draw = np.random.default_rng([VARY, self.seed, epoch, index, item])
+            return read_varied(partial(self.composites.shard, number), i, self.config, self._finder, draw)
         except ShardError as error:
             if not self.skip_bad:
                 raise

@@ -33,6 +33,11 @@ class Backgrounds(NamedTuple):
     found: int = 0
     looked: int = 0
 
+    @property
+    def kept(self) -> int:
+        """Crops that asked for another background and have their own."""
+        return self.asked - self.found
+
 
 class Crop(TypedDict):
     """A training sample; all tensors are uint8, 0 to 255, to be divided by 255 on the device.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,16 +20,24 @@ from .trimaps import draw_radii, draw_trimap
 
 
 def read_varied(
-    shard: Shard, i: int, config: CropConfig, finder: BackgroundFinder, draw: np.random.Generator
+    opened: Callable[[], Shard],
+    i: int,
+    config: CropConfig,
+    finder: BackgroundFinder,
+    draw: np.random.Generator,
 ) -> Crop:
-    """The crop of composite `i`, varied as `config` says and `draw` draws. Raises ShardError."""
+    """The crop of composite `i` of a shard, varied as `config` says and `draw` draws. Raises ShardError.
+
+    opened: gives the shard, opened; others are opened on the way, and only so many stay open.
+    """
     variation = config.variation
-    square = _around_a_transition(shard, config, draw)
+    square = _around_a_transition(opened(), config, draw)
     layer = _perhaps_joined(square.layer(), config, finder, draw)
     background, search = None, Backgrounds()
     if draw.random() < variation.recompose:
         background, search = finder.find(layer.alpha < 255, draw)
     if background is None:
+        square.shard = opened()
         background = square.backdrop(i)
     if variation.colour:
         layer, background = recoloured(layer, background, variation.colour, draw)

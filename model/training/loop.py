@@ -88,6 +88,7 @@ class StageLoop:
             if self.progress.step and self.guard.finite(self.model):
                 self._save()
             raise
+        self.window.own_backgrounds += batch["backgrounds"].kept
         for error in batch["skipped"]:
             self.window.skipped += 1
             self.reporter.note(f"skipped: {error}")

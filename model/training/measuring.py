@@ -21,6 +21,7 @@ class Window:
     losses: list[Tensor] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     skipped: int = 0
+    own_backgrounds: int = 0  # where recomposition found no other
 
     def mean_losses(self, accelerator: Accelerator) -> Tensor:
         """Each step's loss over all processes' crops, (steps,). All processes must ask."""
@@ -39,7 +40,7 @@ class Window:
             "crops_per_second": len(losses) * batch_size / seconds,
             "waiting": (waited - self.waited) / seconds,
         }
-        skipped = torch.tensor(self.skipped, device=losses.device)
-        if total := int(accelerator.reduce(skipped, reduction="sum")):
-            values["skipped"] = total
+        counts = {"skipped": self.skipped, "own_backgrounds": self.own_backgrounds}
+        totals = accelerator.reduce(torch.tensor([*counts.values()], device=losses.device), reduction="sum")
+        values |= {name: total for name, total in zip(counts, totals.tolist(), strict=True) if total}
         return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dimtool.errors import WrongUseError
 from dimtool.model.crops.batches import collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import CropConfig
+from dimtool.model.crops.variation import Variation
 
 CONFIG = CropConfig(size=64, cuts=(64,), radii=(1, 8))
 BAD = "0002-glass 2.h5"
@@ -189,3 +191,22 @@ def test_a_shard_that_disappears_while_it_is_trained_on(own_shards: Path) -> Non
     (own_shards / "0000-solid 0.h5").unlink()
     with pytest.raises(ShardError, match=r"0000-solid 0\.h5 cannot be opened"):
         strict[0, 0]
+
+
+def test_varied_crops_go_on_without_what_cannot_be_read(own_shards: Path) -> None:
+    """A background that is taken out of a broken shard is the fault of the crop that wants it."""
+    break_composite(own_shards / BAD, *range(PER_FG))
+    config = replace(CONFIG, variation=Variation(recompose=1))
+    strict, lenient = (TrainingCrops(own_shards, config, skip_bad=skip) for skip in (False, True))
+    spoilt = 0
+    for epoch in range(6):
+        for index in (0, 4, 9, 13, 15):  # none of which is of the broken shard
+            try:
+                strict[epoch, index]
+            except ShardError as error:
+                assert BAD in str(error)
+                spoilt += 1
+                crop = lenient[epoch, index]
+                assert BAD in crop["skipped"][0]
+                assert crop["image"].any()
+    assert 1 < spoilt < 15

@@ -145,6 +145,17 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(train_shards: Path)
     others.composites.close()
 
 
+def test_shards_may_be_closed_on_the_way(
+    train_shards: Path, varied: Callable[[Variation], TrainingCrops]
+) -> None:
+    # A second foreground is read before the first one's own background.
+    variation = Variation(join=1)
+    one = TrainingCrops(train_shards, configuration(variation), seed=6, max_open=1)
+    for index in range(0, 18, 2):
+        assert content(one[0, index]) == content(varied(variation)[0, index])
+    one.composites.close()
+
+
 def test_crops_without_colours_have_the_same_pictures(train_shards: Path) -> None:
     both = [
         TrainingCrops(train_shards, configuration(EVERYTHING, colours=colours)) for colours in (True, False)

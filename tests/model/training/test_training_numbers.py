@@ -137,3 +137,19 @@ def test_compiled_it_computes_the_same(
     torch._dynamo.reset()
     assert len(graphs) == 3
     assert compiled.model.read_bytes() == plain.model.read_bytes()
+
+
+# ---- varied crops ------------------------------------------------------------------------------------------
+
+
+def test_varied_crops_train_and_tell_how_many_kept_their_background(
+    tiny: Callable[..., TrainConfig], metrics: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two stages, of which the second reads no colours; no window is looked at, so that none is found."""
+    monkeypatch.setattr("dimtool.model.crops.backgrounds.LOOKS", 0)
+    every = {"radii_draw": "log", "uneven_trimaps": 0.5, "zoom": 1.2, "turn": 5.0, "colour": 0.5}
+    config = tiny(stages=(1, 2), recompose=1.0, join=0.5, noise=5.0, jpeg=0.5, **every)
+    train(config, Silent())
+    rows = [row for row in metrics(config.out) if "loss" in row]
+    assert [row["own_backgrounds"] for row in rows] == [2, 2, 2, 2]
+    assert all(math.isfinite(row["loss"]) for row in rows)
