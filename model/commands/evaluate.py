@@ -6,93 +6,136 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ...options import EXISTING, EXISTING_FOLDER, FOLDER, as_json, print_result
 
 if TYPE_CHECKING:
-    from ..evaluation.subjects import Subject
+    from ..evaluation.images import Images
+    from ..evaluation.predictors import Predictor
 
 
 @click.command("evaluate")
 @click.option("--checkpoint", type=EXISTING, help="A model.safetensors, or the folder of a run.")
-@click.option("--shards", type=FOLDER, default="shards/test", show_default=True, help="What to score it on.")
 @click.option("--pred-dir", type=EXISTING_FOLDER, help="Or anyone's predictions, matched by name.")
-@click.option("--truth-dir", type=EXISTING_FOLDER, help="Their true alphas, by composite or foreground.")
+@click.option("--shards", type=FOLDER, default="shards/test", show_default=True, help="What to score it on.")
+@click.option("--truth-dir", type=EXISTING_FOLDER, help="Or true alphas, by composite or foreground.")
 @click.option("--trimap-dir", type=EXISTING_FOLDER, help="Trimaps; the official ones make scores comparable.")
+@click.option("--image-dir", type=EXISTING_FOLDER, help="With --truth-dir: the images that a model needs.")
 @click.option(
     "--trimap-radius",
     type=click.IntRange(0, 254),
     default=10,
     show_default=True,
-    help="Where there are none.",
+    help="Of shards, where no trimaps are given.",
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="WHAT,...",
+    help="Score these, too: closed-form, knn, trimap, another model, another folder of predictions.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="To read, and to score."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Processes that read and score.",
 )
 @click.option(
     "--out", type=FOLDER, default="evaluation", show_default=True, help="For scores.csv and the page."
 )
 @as_json
-def evaluate_command(*, out: Path, workers: int, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def evaluate_command(
+    context: click.Context, /, *, out: Path, batch_size: int, workers: int, as_json: bool, **options: Any
+) -> None:
     """Score a model, or a folder of predictions, with the four official metrics.
 
     SAD, MSE, gradient and connectivity error over the unknown region, exactly as the official code defines
-    them, beside the published scores. --out gets scores.csv and index.html, with the worst, median and best
-    images.
+    them; beside the published scores where those can be compared. --out gets scores.csv and index.html.
+    Scores are kept there as they come: stopped, and given again, the command goes on where it was.
 
     \b
     Examples:
       dimtool evaluate --checkpoint runs/dim --trimap-dir test/trimaps
+      dimtool evaluate --checkpoint runs/dim --beside closed-form,knn,trimap --beside runs/other
       dimtool evaluate --pred-dir mine --truth-dir test/alpha --trimap-dir test/trimaps
     """
     from ...progress import CountingBar
-    from ..evaluation.evaluate import evaluate, write_scores
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.journal import Journal
     from ..evaluation.page import write_page
+    from ..evaluation.table import write_scores
 
-    subject, title = _subject(workers=workers, **options)
-    out.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after an hour
+    options["shards_given"] = context.get_parameter_source("shards") is not ParameterSource.DEFAULT
     with CountingBar("images") as bar:
-        evaluation = evaluate(subject, reporter=bar, workers=workers)
+        images, predictors, notes = _subject(**options)
+        bar.notes(notes)
+        out.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after an hour
+        evaluation = evaluate(
+            images,
+            predictors,
+            journal=Journal(out),
+            reporter=bar,
+            batch_size=batch_size,
+            workers=workers,
+        )
     scores = write_scores(out, evaluation)
-    page = write_page(out, evaluation, subject, title)
+    page = write_page(out, evaluation, images, predictors)
     values = {**evaluation.means(), "images": len(evaluation.images), "trimaps": evaluation.trimaps}
-    values |= {"full_test_set": evaluation.full, "csv": scores, "page": page}
-    print_result(as_json, values, f"{evaluation.text()}\n{scores}\n{page}")
+    values |= {"comparable": evaluation.comparable, "left_out": evaluation.left_out}
+    values |= {"beside": {each.title: each.means() for each in evaluation.beside}}
+    values |= {"csv": scores[0], "page": page}
+    print_result(as_json, values, f"{evaluation.text()}\n{scores[0]}\n{page}")
 
 
 def _subject(
-    *,
-    checkpoint: Path | None,
-    shards: Path,
-    pred_dir: Path | None,
-    truth_dir: Path | None,
-    trimap_dir: Path | None,
-    trimap_radius: int,
-    batch_size: int,
-    workers: int,
-) -> tuple[Subject, str]:
-    """What is to be scored, and its name."""
-    from ...composer.sources.folders import FolderIndex
-    from ..evaluation.subjects import FolderSubject, ModelSubject, TestImages, Trimaps
+    *, checkpoint: Path | None, pred_dir: Path | None, beside: tuple[str, ...], **where: Any
+) -> tuple[Images, list[Predictor], list[str]]:
+    """What is to be scored on what, and what to say of it."""
+    from ..evaluation.methods import check_method
+    from ..evaluation.predictors import model_of, predictions_of, predictor_of
 
     if (checkpoint is None) == (pred_dir is None):
         raise click.UsageError("give --checkpoint, or --pred-dir with --truth-dir and --trimap-dir")
-    if checkpoint is not None and truth_dir is not None:
-        raise click.UsageError("--truth-dir goes with --pred-dir: the shards have the truth for --checkpoint")
-    if checkpoint is None:
-        if pred_dir is None or truth_dir is None or trimap_dir is None:
-            raise click.UsageError("--pred-dir needs --truth-dir and --trimap-dir beside it")
-        return FolderSubject(pred_dir, truth_dir, trimap_dir), str(pred_dir)
-    from ..inference.matter import load
+    others = [each.strip() for some in beside for each in some.split(",")]
+    notes = [note for each in others for note in check_method(each)]
+    images = _images(pred_dir, **where)
+    main = model_of(str(checkpoint)) if pred_dir is None else predictions_of(pred_dir, images)
+    predictors = [main, *(predictor_of(each, images) for each in others)]
+    images.pictures = any(each.needs_pictures for each in predictors)
+    if images.pictures and where["truth_dir"] is not None and where["image_dir"] is None:
+        raise click.UsageError("a model, closed-form and knn need the images: give --image-dir")
+    return images, predictors, notes
 
-    trimaps = Trimaps(folder=FolderIndex(trimap_dir) if trimap_dir else None, radius=trimap_radius)
-    model = ModelSubject(
-        matter=load(checkpoint),
-        images=TestImages(shards, trimaps),
-        batch_size=batch_size,
-        workers=workers,
-    )
-    return model, f"{checkpoint} on {shards}"
+
+def _images(
+    pred_dir: Path | None,
+    *,
+    shards: Path,
+    shards_given: bool,
+    truth_dir: Path | None,
+    trimap_dir: Path | None,
+    image_dir: Path | None,
+    trimap_radius: int,
+) -> Images:
+    """The images: of folders where true alphas are given, else of shards."""
+    from ..evaluation.images import FolderImages, ShardImages, Trimaps
+    from ..evaluation.pairing import Files
+
+    if truth_dir is None:
+        if pred_dir is not None and not shards_given:
+            raise click.UsageError("--pred-dir needs --truth-dir and --trimap-dir, or --shards, beside it")
+        if image_dir is not None:
+            raise click.UsageError("--image-dir goes with --truth-dir: shards have the images")
+        return ShardImages(shards, Trimaps(folder=trimap_dir, radius=trimap_radius))
+    named_by = pred_dir or image_dir
+    if trimap_dir is None or named_by is None or shards_given:
+        raise click.UsageError(
+            "--truth-dir goes with --trimap-dir, and with --pred-dir or --image-dir, and without --shards"
+        )
+    return FolderImages(Files(named_by), truths=truth_dir, trimaps=trimap_dir, pictures=image_dir)

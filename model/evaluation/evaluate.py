@@ -1,150 +1,160 @@
-"""The scores of every image of a subject, and their table."""
+"""The scores of every image by every predictor, as they come, kept in a journal."""
 
 from __future__ import annotations
 
-import csv
-import io
-import multiprocessing
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
 
-import numpy as np
-
-from ...arrays import UInt8Mask
-from ...composer.pixels.trimap import UNKNOWN
 from ...errors import WrongUseError
-from ...files import write_text
 from ...manifests.presets import PRESETS
-from ...manifests.published import PUBLISHED
-from ...metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from ...progress import Reporter
-from ...text import table
-from ..processes.signals import begin_worker, signals_held
-from .subjects import EvaluationError, Item, Subject
+from ...text import count
+from .images import Images
+from .journal import Journal, key_of
+from .predictors import ModelPredictor, Predictor
+from .scoring import Entry, Given, Item, score_item
+from .table import Evaluation, ImageScores, named
+from .workers import read, score_number, workers_with
 
-METRICS = ("sad", "mse", "grad", "conn")
 
+class _Wanted(NamedTuple):
+    """A score that is not there yet: predictor `predictor` on image `number`."""
 
-@dataclass(frozen=True, kw_only=True)
-class ImageScores:
-    """An image's name, its scores, and its number in the sequence that was scored."""
-
-    name: str
+    predictor: int
     number: int
-    scores: Scores
+    key: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Scores of every image, in order; `trimaps` says which were used, `full` whether it is all 1,000."""
+def evaluate(
+    images: Images,
+    predictors: Sequence[Predictor],
+    *,
+    journal: Journal,
+    reporter: Reporter[str],
+    batch_size: int = 1,
+    workers: int = 2,
+) -> Evaluation:
+    """Score every image by every predictor; `workers` processes read, and as many compute the metrics.
 
-    images: tuple[ImageScores, ...]
-    trimaps: str
-    full: bool
-
-    def means(self) -> dict[str, float]:
-        """The mean of each metric over the images, as tables report it."""
-        every = [asdict(image.scores) for image in self.images]
-        return {name: float(np.mean([scores[name] for scores in every])) for name in every[0]}
-
-    def csv(self) -> str:
-        """A line for each image."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        names = list(asdict(self.images[0].scores))
-        writer.writerow(["image", *names])
-        for image in self.images:
-            writer.writerow([image.name, *(f"{value:.6g}" for value in asdict(image.scores).values())])
-        return stream.getvalue()
-
-    def text(self) -> str:
-        """The means beside published ones, and what they may be compared with."""
-        means = self.means()
-        rows = [["this one", *(f"{means[name]:.4g}" for name in METRICS)]]
-        rows += [[each.model, *(f"{value:g}" for value in each[1:])] for each in PUBLISHED]
-        return "\n".join([table(["model", *map(str.upper, METRICS)], rows), "", self.caveat()])
-
-    def caveat(self) -> str:
-        """What these scores can be compared with."""
-        count = f"{len(self.images):,} images"
-        if not self.full:
-            full = PRESETS["test"].paper
-            return f"{count}, {self.trimaps}: not the {full:,} of Composition-1k, so not comparable."
-        return f"{count}, {self.trimaps}: comparable where those are the official trimaps."
-
-
-def evaluate(subject: Subject, *, reporter: Reporter[ImageScores], workers: int = 2) -> Evaluation:
-    """Score every image of `subject`; the metrics are computed by `workers` processes beside it.
-
-    Raises EvaluationError, and what the subject raises.
+    The first predictor is the one to be known, the others stand beside it. What the journal holds is not
+    scored again. Raises WrongUseError where nothing can be scored, EvaluationError, and what images and
+    predictors raise.
     """
-    reporter.planned(len(subject))
-    images = []
-    with _scorers(max(1, workers)) as pool:
-        for number, (name, scores) in enumerate(_in_order(pool, subject.pairs(), 4 * max(1, workers))):
-            images.append(ImageScores(name=name, number=number, scores=scores))
-            reporter.finished(images[-1])
-    if not images:
-        raise WrongUseError("there is no image to score")
-    full = subject.split == "test" and len(images) == PRESETS["test"].paper
-    return Evaluation(images=tuple(images), trimaps=subject.trimaps_used, full=full)
+    numbers, left_out = _with_something_unknown(images)
+    if left_out:
+        reporter.note(f"without an unknown pixel to be scored, left out: {named(left_out)}")
+    wanted = [
+        _Wanted(p, number, key_of(predictor.key(number), images.key(number)))
+        for number in numbers
+        for p, predictor in enumerate(predictors)
+    ]
+    missing = {(each.predictor, each.number): each for each in wanted if journal.get(each.key) is None}
+    reporter.planned(len(wanted), len(wanted) - len(missing))
+    batches = images.batches(sorted({number for _, number in missing}), batch_size)
+    if missing:
+        with workers_with(images, workers) as pool:
+            work = _work(pool, predictors, missing, batches)
+            for each, entry in _in_order(work, 4 * max(1, workers)):
+                name = images.names[each.number].name
+                journal.add(each.key, name, entry)
+                reporter.finished(name)
+    return _evaluation(images, predictors, wanted, journal, left_out)
 
 
-@contextmanager
-def _scorers(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that compute metrics, which end with this one and leave stop signals to it."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=begin_worker, initargs=(os.getpid(), 0)
-    ) as pool:
-        with signals_held():
-            list(pool.map(abs, range(workers)))  # they start with their first work
-        yield pool
+def _with_something_unknown(images: Images) -> tuple[list[int], tuple[str, ...]]:
+    """Numbers of the images that can be scored, and the names of the others. Raises WrongUseError."""
+    out = set(images.without_unknown())
+    numbers = [i for i in range(len(images.names)) if i not in out]
+    if not numbers:
+        raise WrongUseError(
+            f"none of {count(len(out), 'image')} has an unknown pixel (128) to be scored: give other trimaps"
+        )
+    return numbers, tuple(images.names[i].name for i in sorted(out))
 
 
-def score(prediction: UInt8Mask, truth: UInt8Mask, trimap: UInt8Mask) -> Scores:
-    """The official metrics of a prediction as it is, and mmagic's of one that is right where it is known.
-
-    mmagic sets known pixels before it measures; the official code does not look at them, but for the
-    gradient's normalisation. Raises ValueError.
-    """
-    scores = matting_scores(prediction, truth, trimap)
-    as_known = np.where(trimap == UNKNOWN, prediction, trimap)
-    if np.array_equal(as_known, prediction):
-        return scores
-    return replace(
-        scores,
-        whole_image_sad=whole_image_sad(as_known, truth),
-        whole_image_mse=whole_image_mse(as_known, truth, trimap),
-    )
+_Missing = dict[tuple[int, int], _Wanted]  # by predictor and number
 
 
-def _in_order(
-    pool: ProcessPoolExecutor, pairs: Iterable[tuple[Item, UInt8Mask]], ahead: int
-) -> Iterator[tuple[str, Scores]]:
-    waiting: deque[tuple[str, Future[Scores]]] = deque()
-    for item, prediction in pairs:
-        waiting.append((item.name, pool.submit(score, prediction, item.truth, item.trimap)))
-        if len(waiting) > ahead:  # a bound on the memory
-            yield _result(*waiting.popleft())
+def _work(
+    pool: Executor, predictors: Sequence[Predictor], missing: _Missing, batches: Sequence[Sequence[int]]
+) -> Iterator[tuple[_Wanted, Future[Entry]]]:
+    """Each score that is missing, as it is begun: a model predicts here, all else is done by the pool."""
+    models = {p for p, each in enumerate(predictors) if isinstance(each, ModelPredictor)}
+    for batch, items in _read_ahead(pool, missing, models, batches):
+        for p, predictor in enumerate(predictors):
+            numbers = [number for number in batch if (p, number) in missing]
+            if isinstance(predictor, ModelPredictor):
+                its = [items[number] for number in numbers]
+                for item, alpha in zip(its, predictor.alphas(its) if its else (), strict=True):
+                    future = pool.submit(score_item, Given(alpha), item._replace(image=None))
+                    yield missing[p, item.number], future
+            else:
+                for number in numbers:
+                    yield missing[p, number], pool.submit(score_number, predictor.task(number), number)
+
+
+def _read_ahead(
+    pool: Executor, missing: _Missing, models: set[int], batches: Iterable[Sequence[int]]
+) -> Iterator[tuple[Sequence[int], dict[int, Item]]]:
+    """Batches with the images that a model is to see, two batches ahead of it."""
+    waiting: deque[tuple[Sequence[int], dict[int, Future[Item]]]] = deque()
+    left = iter(batches)
+    while True:
+        for batch in islice(left, 3 - len(waiting)):
+            seen = [number for number in batch if any((p, number) in missing for p in models)]
+            waiting.append((batch, {number: pool.submit(read, number) for number in seen}))
+        if not waiting:
+            return
+        batch, futures = waiting.popleft()
+        yield batch, {number: future.result() for number, future in futures.items()}
+
+
+def _in_order(work: Iterable[tuple[_Wanted, Future[Entry]]], ahead: int) -> Iterator[tuple[_Wanted, Entry]]:
+    """Scores in the order of the work, each as soon as it and those before it are there."""
+    waiting: deque[tuple[_Wanted, Future[Entry]]] = deque()
+    for each in work:
+        waiting.append(each)
+        while waiting and (len(waiting) > ahead or waiting[0][1].done()):  # a bound on the memory
+            yield waiting[0][0], waiting.popleft()[1].result()
     while waiting:
-        yield _result(*waiting.popleft())
+        yield waiting[0][0], waiting.popleft()[1].result()
 
 
-def _result(name: str, future: Future[Scores]) -> tuple[str, Scores]:
-    try:
-        return name, future.result()
-    except ValueError as error:
-        raise EvaluationError(f"{name} cannot be scored: {error}") from error
-
-
-def write_scores(folder: Path, evaluation: Evaluation) -> Path:
-    """Write `folder`/scores.csv; returns it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "scores.csv", evaluation.csv())
-    return folder / "scores.csv"
+def _evaluation(
+    images: Images,
+    predictors: Sequence[Predictor],
+    wanted: Sequence[_Wanted],
+    journal: Journal,
+    left_out: tuple[str, ...],
+) -> Evaluation:
+    found: list[list[ImageScores]] = [[] for _ in predictors]
+    for each in wanted:
+        entry, name = journal.get(each.key), images.names[each.number]
+        if entry is not None:
+            found[each.predictor].append(
+                ImageScores(
+                    name=name.name,
+                    foreground=name.foreground,
+                    number=each.number,
+                    scores=entry.scores,
+                    instead=entry.instead,
+                )
+            )
+    full = images.split == "test" and len(found[0]) == PRESETS["test"].paper
+    every = [
+        Evaluation(
+            title=predictor.title,
+            images=tuple(scored),
+            trimaps=images.trimaps_used,
+            comparable=full and images.own_trimaps,
+            left_out=left_out if not i else (),
+            beside=(),
+        )
+        for i, (predictor, scored) in enumerate(zip(predictors, found, strict=True))
+    ]
+    first, *others = every
+    return replace(first, beside=tuple(others))

@@ -13,8 +13,10 @@ from ...manifests.published import PUBLISHED
 from ...pages.assets import Assets, Picture
 from ...pages.environment import environment
 from ...version import __version__
-from .evaluate import METRICS, Evaluation, ImageScores
-from .subjects import Item, Subject
+from .images import Images
+from .predictors import Predictor, alpha_of
+from .scoring import Item
+from .table import METRICS, Evaluation, ImageScores
 
 PAGE_NAME = "index.html"
 _SHOWN = 4  # images of each kind
@@ -29,22 +31,22 @@ class Exhibit:
     pictures: tuple[Picture, ...]
 
 
-def write_page(folder: Path, evaluation: Evaluation, subject: Subject, title: str) -> Path:
+def write_page(folder: Path, evaluation: Evaluation, images: Images, predictors: Sequence[Predictor]) -> Path:
     """Write `folder`/index.html with its pictures, the page last; returns it. It opens from a disk."""
     folder.mkdir(parents=True, exist_ok=True)
     assets = Assets(folder=folder)
     groups = {
-        kind: [_exhibit(subject, assets, image) for image in images]
-        for kind, images in pick_images(evaluation.images).items()
+        kind: [_exhibit(images, predictors, assets, image) for image in picked]
+        for kind, picked in pick_images(evaluation.images).items()
     }
     means = evaluation.means()
     html = (
         environment(Path(__file__))
         .get_template("evaluation.html.j2")
         .render(
-            title=title,
-            caveat=evaluation.caveat(),
-            comparable=evaluation.full,
+            title=f"{evaluation.title} on {images.where}",
+            caveat=" ".join(evaluation.caveats()),
+            comparable=evaluation.comparable,
             metrics=METRICS,
             means=means,
             published=[each._asdict() for each in PUBLISHED],
@@ -71,8 +73,9 @@ def pick_images(images: Sequence[ImageScores]) -> dict[str, list[ImageScores]]:
     }
 
 
-def _exhibit(subject: Subject, assets: Assets, image: ImageScores) -> Exhibit:
-    item, prediction = subject.view(image.number)
+def _exhibit(images: Images, predictors: Sequence[Predictor], assets: Assets, image: ImageScores) -> Exhibit:
+    item = images[image.number]
+    prediction = alpha_of(predictors[0], item)
     pictures = [
         assets.photo(pixels, caption, f"{caption} of {image.name}")
         for caption, pixels in _pictures(item, prediction).items()

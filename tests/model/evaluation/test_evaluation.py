@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -21,21 +24,22 @@ from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.pixels.trimap import trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.errors import WrongUseError
 from dimtool.metrics import Scores, matting_scores
-from dimtool.model.evaluation import subjects as subjects_module
-from dimtool.model.evaluation.evaluate import Evaluation, ImageScores, evaluate
-from dimtool.model.evaluation.page import pick_images
-from dimtool.model.evaluation.subjects import (
-    EvaluationError,
-    FolderSubject,
-    ModelSubject,
-    TestImages,
-    Trimaps,
-)
+from dimtool.model.evaluation import predictors as predictors_module
+from dimtool.model.evaluation import workers
+from dimtool.model.evaluation.evaluate import evaluate
+from dimtool.model.evaluation.images import FolderImages, ShardImages, Trimaps, digest_of
+from dimtool.model.evaluation.journal import JOURNAL_NAME, Journal
+from dimtool.model.evaluation.pairing import EvaluationError, Files
+from dimtool.model.evaluation.predictors import ModelPredictor, predictions_of
+from dimtool.model.evaluation.table import Evaluation, ImageScores
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.checkpoint import save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.progress import Silent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # The head of the first table, as far as it is seen.
 HEADS = """
@@ -49,15 +53,16 @@ class Quiet:
     """A reporter that remembers what it was told."""
 
     def __init__(self) -> None:
-        self.total, self.names = 0, []
+        self.total, self.kept, self.names, self.notes = 0, 0, [], []
 
     def planned(self, total: int, kept: int = 0) -> None:
-        self.total = total
+        self.total, self.kept = total, kept
 
-    def finished(self, done: ImageScores) -> None:
-        self.names.append(done.name)
+    def finished(self, done: str) -> None:
+        self.names.append(done)
 
-    def note(self, *_: object) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -101,29 +106,35 @@ def expected_scores(model: DeepImageMatting, shards: Path, radius: int) -> list[
     return found
 
 
-@pytest.mark.parametrize(("loading", "memory"), [((1, 0), 2**40), ((2, 1), 2**40), ((2, 0), 0)])
+@pytest.mark.parametrize("loading", [(1, 0, 2**40), (2, 1, 2**40), (2, 0, 0)])
 def test_scores_each_composite_of_the_shards(
     model: DeepImageMatting,
     shards: Path,
-    loading: tuple[int, int],
-    memory: int,
+    loading: tuple[int, int, int],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the images do not fit the memory together: then they are matted one by one."""
-    monkeypatch.setattr(subjects_module, "free_memory", lambda device: memory)
-    images = TestImages(shards, Trimaps(radius=6))
-    matter = Matter(model=model, device=torch.device("cpu"))
-    subject = ModelSubject(matter=matter, images=images, batch_size=loading[0], workers=loading[1])
+    monkeypatch.setattr(predictors_module, "free_memory", lambda device: loading[2])
+    images = ShardImages(shards, Trimaps(radius=6))
+    predictor = ModelPredictor(Matter(model=model, device=torch.device("cpu")), "mine")
     reporter = Quiet()
-    evaluation = evaluate(subject, reporter=reporter, workers=1)
+    evaluation = evaluate(
+        images,
+        [predictor],
+        journal=Journal(tmp_path),
+        reporter=reporter,
+        batch_size=loading[0],
+        workers=loading[1],
+    )
     expected = expected_scores(model, shards, 6)
     assert [image.name for image in evaluation.images] == reporter.names == [name for name, _ in expected]
     assert [image.scores.sad for image in evaluation.images] == pytest.approx(
         [sad for _, sad in expected], abs=2e-5
     )
     assert evaluation.means()["sad"] == pytest.approx(np.mean([sad for _, sad in expected]), abs=2e-5)
-    assert not evaluation.full
-    assert "not the official" in evaluation.caveat()
+    assert not evaluation.comparable
+    assert "not the official" in evaluation.caveats()[0]
 
 
 @pytest.fixture
@@ -144,73 +155,259 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def test_scores_a_folder_of_predictions(folders: dict[str, Path]) -> None:
-    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
-    evaluation = evaluate(subject, reporter=Quiet(), workers=1)
+def score_folders(folders: dict[str, Path], out: Path, reporter: Quiet | None = None) -> Evaluation:
+    images = FolderImages(Files(folders["pred"]), truths=folders["truth"], trimaps=folders["trimap"])
+    predictor = predictions_of(folders["pred"], images)
+    images.pictures = False
+    return evaluate(
+        images, [predictor], journal=Journal(out), reporter=reporter or Quiet(), batch_size=1, workers=0
+    )
+
+
+def test_scores_a_folder_of_predictions(folders: dict[str, Path], tmp_path: Path) -> None:
+    evaluation = score_folders(folders, tmp_path)
     for image in evaluation.images:
         read = [np.array(Image.open(folders[name] / f"{image.name}.png")) for name in ("pred", "trimap")]
         truth = np.array(Image.open(folders["truth"] / "cat.png"))
         assert astuple(image.scores)[:4] == astuple(matting_scores(read[0], truth, read[1]))[:4]
+        assert image.foreground == "cat"
     rows = list(csv.DictReader(io.StringIO(evaluation.csv())))
     assert [row["image"] for row in rows] == ["cat_0", "cat_1"]
+    for row, image in zip(rows, evaluation.images, strict=True):
+        assert [float(row[name]) for name in ("sad", "mse", "grad", "conn")] == list(
+            astuple(image.scores)[:4]
+        )  # to the last bit
     assert float(rows[1]["sad"]) > float(rows[0]["sad"]) > 0
 
 
-def test_what_is_missing_is_named_before_anything_is_scored(folders: dict[str, Path]) -> None:
+def test_what_is_missing_is_named_before_anything_is_scored(folders: dict[str, Path], tmp_path: Path) -> None:
     (folders["trimap"] / "cat_1.png").unlink()
-    with pytest.raises(EvaluationError, match=r"cat_1\.png.*trimap"):
-        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    with pytest.raises(EvaluationError, match=r"for cat_1: there is no cat_1 or cat in .*trimap"):
+        score_folders(folders, tmp_path)
 
 
-def test_a_prediction_that_is_missing_is_an_error(folders: dict[str, Path]) -> None:
+def test_a_prediction_that_is_missing_is_an_error(folders: dict[str, Path], tmp_path: Path) -> None:
     """Those that one cannot make are often the hard ones."""
     (folders["pred"] / "cat_1.png").unlink()
-    with pytest.raises(EvaluationError, match=r"no prediction for 1 trimap of .*cat_1\.png"):
-        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    with pytest.raises(EvaluationError, match=r"no prediction for 1 trimap of .*cat_1"):
+        score_folders(folders, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "other"), [("pred", "truth/cat.png 30 x 40"), ("trimap", "31 x 40: give")])
-def test_sizes_are_checked_before_anything_is_scored(folders: dict[str, Path], name: str, other: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "other"), [("pred", "truth/cat.png 30 x 40"), ("trimap", "truth/cat.png 30 x 40: give")]
+)
+def test_sizes_are_checked_before_anything_is_scored(
+    folders: dict[str, Path], tmp_path: Path, name: str, other: str
+) -> None:
     Image.new("L", (31, 40)).save(folders[name] / "cat_0.png")
-    with pytest.raises(EvaluationError, match=rf"cat_0\.png is 3. x 40 .*{other}"):
-        FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
+    with pytest.raises(EvaluationError, match=rf"cat_0\.png is 31 x 40 .*{other}"):
+        score_folders(folders, tmp_path)
+    assert not (tmp_path / JOURNAL_NAME).exists()
 
 
-def test_trimap_values_are_checked(folders: dict[str, Path]) -> None:
+def test_trimap_values_are_checked_before_anything_is_scored(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     Image.fromarray(np.full((40, 30), 100, np.uint8)).save(folders["trimap"] / "cat_1.png")
-    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
     with pytest.raises(EvaluationError, match=r"cat_1\.png is no trimap .*\[100\]"):
-        subject.view(1)
+        score_folders(folders, tmp_path)
+    assert not (tmp_path / JOURNAL_NAME).exists()
 
 
-def test_no_unknown_pixel_names_the_image(folders: dict[str, Path]) -> None:
+def test_an_image_without_an_unknown_pixel_is_named_and_left_out(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     Image.new("L", (30, 40), 255).save(folders["trimap"] / "cat_0.png")
-    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
-    with pytest.raises(EvaluationError, match="cat_0 cannot be scored"):
-        evaluate(subject, reporter=Quiet(), workers=1)
+    reporter = Quiet()
+    evaluation = score_folders(folders, tmp_path, reporter)
+    assert reporter.notes == ["without an unknown pixel to be scored, left out: cat_0"]
+    assert (reporter.total, reporter.names) == (1, ["cat_1"])
+    assert [image.name for image in evaluation.images] == ["cat_1"]
+    assert "1 image left out, without an unknown pixel in the trimap: cat_0" in evaluation.text()
+    Image.new("L", (30, 40)).save(folders["trimap"] / "cat_1.png")
+    with pytest.raises(WrongUseError, match="none of 2 images has an unknown pixel"):
+        score_folders(folders, tmp_path)
+
+
+def test_a_shard_without_a_transition_pixel_is_left_out(
+    model: DeepImageMatting, write_plain: Any, tmp_path: Path
+) -> None:
+    alpha = np.zeros((40, 40), np.uint8)
+    write_plain(tmp_path / "s", alpha, alpha + np.uint8(255), np.zeros((0, 2), np.uint16))
+    alpha[10:20, 10:20] = 99
+    region = np.argwhere(alpha == 99).astype(np.uint16)
+    write_plain(tmp_path / "s", alpha, np.where(alpha, 0, 255).astype(np.uint8), region)
+    images = ShardImages(tmp_path / "s", Trimaps(radius=3))
+    assert [images.names[i].name for i in images.without_unknown()] == ["plain 0_0", "plain 0_1"]
+
+
+# ---- scores survive ----------------------------------------------------------------------------------------
+
+
+def test_what_is_scored_is_not_scored_again(folders: dict[str, Path], tmp_path: Path) -> None:
+    first = score_folders(folders, tmp_path)
+    reporter = Quiet()
+    assert score_folders(folders, tmp_path, reporter) == first
+    assert (reporter.total, reporter.kept, reporter.names) == (2, 2, [])
+    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
+    (tmp_path / JOURNAL_NAME).write_text(lines[0] + "\n" + lines[1][:40])  # as a kill leaves it
+    reporter = Quiet()
+    assert score_folders(folders, tmp_path, reporter) == first
+    assert reporter.names == ["cat_1"]
+    reporter = Quiet()
+    assert score_folders(folders, tmp_path, reporter) == first
+    assert reporter.names == []
+
+
+@pytest.mark.parametrize("what", ["pred", "trimap", "truth"])
+def test_scores_of_something_else_are_never_taken(
+    folders: dict[str, Path], tmp_path: Path, what: str
+) -> None:
+    score_folders(folders, tmp_path / "out")
+    digest_of.cache_clear()
+    path = folders[what] / ("cat.png" if what == "truth" else "cat_0.png")
+    pixels = np.array(Image.open(path))
+    pixels[20, 20] = 0 if what == "trimap" else 255 - pixels[20, 20]
+    Image.fromarray(pixels).save(path)
+    reporter = Quiet()
+    again = score_folders(folders, tmp_path / "out", reporter)
+    assert reporter.names == (["cat_0", "cat_1"] if what == "truth" else ["cat_0"])
+    assert again == score_folders(folders, tmp_path / "fresh")
+
+
+def test_another_models_scores_are_never_taken(model: DeepImageMatting, shards: Path, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    other = DeepImageMatting(ModelConfig(bottleneck="slim", width=0.125)).eval()
+    images, means = ShardImages(shards, Trimaps(radius=6)), []
+    for each in (model, other, model):
+        predictor = ModelPredictor(Matter(model=each, device=torch.device("cpu")), "m")
+        found = evaluate(images, [predictor], journal=Journal(tmp_path), reporter=Quiet(), workers=0)
+        means.append(found.means()["sad"])
+    assert means[0] == means[2] != means[1]
+
+
+SLOWLY = """
+import sys, time
+from dimtool import cli
+from dimtool.model.evaluation import journal
+add = journal.Journal.add
+def slow(self, key, name, entry):
+    add(self, key, name, entry)
+    print(name, file=sys.stderr, flush=True)
+    time.sleep(30 if len(self._entries) == 3 else 0)
+journal.Journal.add = slow
+if __name__ == "__main__":
+    sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_an_evaluation_that_was_stopped_goes_on(
+    model: DeepImageMatting, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: int
+) -> None:
+    save_model(tmp_path / "m.safetensors", model)
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    arguments = ["evaluate", "--checkpoint", tmp_path / "m.safetensors", "--shards", shards, "--workers", 1]
+    arguments = [*map(str, arguments), "--json", "--out"]
+    here = [*arguments[:-4], "--workers", "0", *arguments[-2:]]
+    command = [sys.executable, str(tmp_path / "slowly.py"), *arguments, str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        errors = []
+        for line in process.stderr:
+            errors.append(line)
+            if "t0_2" in line:  # the third of six
+                process.send_signal(stop)
+                break
+        errors += process.stderr.readlines()
+        code = process.wait(60)
+    if stop == signal.SIGINT:
+        assert code == 130
+        assert errors[-1].startswith("dimtool: interrupted; what is finished is kept")
+    assert not (tmp_path / "out/index.html").exists()
+    assert run([*here, str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert "3/6" in captured.err
+    assert run([*here, str(tmp_path / "fresh")]) == 0
+    fresh = json.loads(capsys.readouterr().out)
+    resumed = json.loads(captured.out)
+    assert {**resumed, "csv": 0, "page": 0} == {**fresh, "csv": 0, "page": 0}
+
+
+def test_the_processes_that_score_do_without_torch(run_python: Any) -> None:
+    modules = "images, methods, workers"
+    script = f"import sys; from dimtool.model.evaluation import {modules}; print('torch' in sys.modules)"
+    assert run_python(script) == "False\n"
+
+
+def test_processes_that_cannot_start_are_one_line(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As without /dev/shm; and the advice works."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", fail)
+    arguments = ["evaluate", *(f"--{name}-dir={folder}" for name, folder in folders.items())]
+    arguments += ["--out", str(tmp_path / "out")]
+    assert "worker processes cannot start (No such file or directory): see that /dev/shm" in refused(
+        [*arguments, "--workers", "1"], capsys
+    )
+    assert run([*arguments, "--workers", "0"]) == 0
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
 
 
 def scores(sad: float) -> Scores:
     return Scores(sad=sad, mse=0, grad=0, conn=0, whole_image_sad=0, whole_image_mse=0)
 
 
-def test_the_full_test_set_is_told_from_others() -> None:
-    images = tuple(ImageScores(name=str(i), number=i, scores=scores(i)) for i in range(1000))
-    full = Evaluation(images=images, trimaps="trimaps of x", full=True)
-    assert "comparable where those are the official trimaps" in full.caveat()
+def image(number: int, sad: float, foreground: str = "cat", *, instead: bool = False) -> ImageScores:
+    return ImageScores(
+        name=f"{foreground}_{number}",
+        foreground=foreground,
+        number=number,
+        scores=scores(sad),
+        instead=instead,
+    )
+
+
+def evaluation_of(count: int, **options: Any) -> Evaluation:
+    images = tuple(image(i, i) for i in range(count))
+    return Evaluation(
+        title="mine", images=images, **{"trimaps": "trimaps of x", "comparable": False, **options}
+    )
+
+
+def test_published_scores_stand_only_beside_what_compares() -> None:
+    full = evaluation_of(1000, comparable=True)
+    assert "comparable where those are the official trimaps" in full.text()
     assert full.means()["sad"] == 499.5
-    assert "this one" in full.text()
     assert "50.4" in full.text()  # the paper's
-    part = Evaluation(images=images[:9], trimaps="trimaps of x", full=False)
-    assert "not comparable" in part.caveat()
+    for other, why in (
+        (evaluation_of(9), "not the 1,000 of Composition-1k, so not comparable"),
+        (evaluation_of(1000, trimaps="trimaps of radius 10"), "not the official trimaps, so not comparable"),
+    ):
+        assert why in other.text()
+        assert "50.4" not in other.text() and "paper" not in other.text()
 
 
-def test_gallery_picks_the_worst_the_median_and_the_best() -> None:
-    sads = np.random.default_rng(0).permutation(101)
-    groups = pick_images([ImageScores(name=str(i), number=i, scores=scores(s)) for i, s in enumerate(sads)])
-    assert [image.scores.sad for image in groups["Worst"]] == [100, 99, 98, 97]
-    assert [image.scores.sad for image in groups["Best"]] == [3, 2, 1, 0]
-    assert 50 in [image.scores.sad for image in groups["Median"]]
+def test_one_image_is_one_image() -> None:
+    assert evaluation_of(1).caveats()[0].startswith("1 image, trimaps of x: ")
+
+
+def test_what_a_method_could_not_do_is_told() -> None:
+    method = Evaluation(
+        title="knn", images=(image(0, 1), image(1, 2, instead=True)), trimaps="", comparable=False
+    )
+    text = evaluation_of(2, beside=(method,)).text()
+    assert "knn cannot do 1 image whose trimap lacks" in text and text.endswith("cat_1")
+    assert [line.split()[:2] for line in text.splitlines()[1:3]] == [["mine", "0.5"], ["knn", "1.5"]]
 
 
 def test_command_writes_csv_page_and_json(
@@ -226,7 +423,7 @@ def test_command_writes_csv_page_and_json(
         "--out",
         str(out),
     ]
-    assert run(["evaluate", *arguments, "--workers", "1", "--json"]) == 0
+    assert run(["evaluate", *arguments, "--workers", "0", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert {"sad", "mse", "grad", "conn"} <= values.keys()
     assert values["images"] == 6
@@ -251,7 +448,7 @@ def test_command_refuses_half_of_what_it_needs(
 
 def test_a_browser_shows_the_whole_page(folders: dict[str, Path], tmp_path: Path, browser: Any) -> None:
     arguments = [f"--{name}-dir={folder}" for name, folder in folders.items()]
-    assert run(["evaluate", *arguments, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert run(["evaluate", *arguments, "--out", str(tmp_path / "out"), "--workers", "0"]) == 0
     for width, columns in ((1280, 5), (400, 2)):
         found = browser.look(tmp_path / "out" / "index.html", width, "light")
         assert (found["console"], found["broken"], found["outside"], found["sideways"]) == ([], [], [], 0)
@@ -284,7 +481,7 @@ def test_a_missing_trimap_is_told_before_anything_is_scored(
             )
     arguments = ["evaluate", "--checkpoint", tmp_path / "model.safetensors", "--shards", shards]
     line = refused([*arguments, "--trimap-dir", tmp_path / "trimaps", "--out", tmp_path / "out"], capsys)
-    assert line.startswith(f"dimtool: for {last}: ")
+    assert line.startswith(f"dimtool: for {last}: there is no {last} or t1 in {tmp_path}/trimaps")
     assert not (tmp_path / "out").exists()
 
 
@@ -300,17 +497,18 @@ def test_what_a_reading_process_meets_is_one_line(
     assert line.startswith(f"dimtool: {broken} cannot be opened")
 
 
-def test_mmagics_figures_take_known_pixels_as_known(folders: dict[str, Path]) -> None:
+def test_mmagics_figures_take_known_pixels_as_known(folders: dict[str, Path], tmp_path: Path) -> None:
     """And the official ones take the prediction as it is."""
-    subject = FolderSubject(folders["pred"], folders["truth"], folders["trimap"])
-    evaluation = evaluate(subject, reporter=Quiet(), workers=1)
-    for image in evaluation.images:
-        item, prediction = subject.view(image.number)
-        known = item.trimap != 128
-        assert (prediction[known] != item.trimap[known]).any()
-        right = np.where(known, item.trimap, prediction).astype(float)
-        errors = np.abs(right - item.truth) / 255
-        assert image.scores.whole_image_sad == pytest.approx(errors.sum() / 1000)
-        assert image.scores.whole_image_mse == pytest.approx((errors**2).sum() / (~known).sum())
-        official = matting_scores(prediction, item.truth, item.trimap)
-        assert (image.scores.sad, image.scores.grad) == (official.sad, official.grad)
+    truth = np.array(Image.open(folders["truth"] / "cat.png"))
+    for each in score_folders(folders, tmp_path).images:
+        prediction, trimap = (
+            np.array(Image.open(folders[what] / f"{each.name}.png")) for what in ("pred", "trimap")
+        )
+        known = trimap != 128
+        assert (prediction[known] != trimap[known]).any()
+        right = np.where(known, trimap, prediction).astype(float)
+        errors = np.abs(right - truth) / 255
+        assert each.scores.whole_image_sad == pytest.approx(errors.sum() / 1000)
+        assert each.scores.whole_image_mse == pytest.approx((errors**2).sum() / (~known).sum())
+        official = matting_scores(prediction, truth, trimap)
+        assert (each.scores.sad, each.scores.grad) == (official.sad, official.grad)
