@@ -110,7 +110,7 @@ def _subject(
     images.pictures = any(each.needs_pictures for each in predictors)
     if images.pictures and where["truth_dir"] is not None and where["image_dir"] is None:
         raise click.UsageError("a model, closed-form and knn need the images: give --image-dir")
-    return images, predictors, notes
+    return images, predictors, [*notes, *images.notes]
 
 
 def _images(

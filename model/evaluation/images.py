@@ -14,7 +14,8 @@ import numpy as np
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN, trimap_of
 from ...composer.shards.dataset import CompositeDataset
-from ...composer.sources.images import image_size, read_alpha, read_background
+from ...composer.sources.images import image_size, read_background
+from ...composer.sources.mattes import read_trimap, read_truth
 from ...files import file_sha256
 from ...names import stem
 from ...text import count, sides
@@ -31,6 +32,7 @@ class Images(Protocol):
     trimaps_used: str  # in words
     own_trimaps: bool  # whether they were given, not made from a radius
     split: str
+    notes: list[str]  # what to say of them
 
     def __getitem__(self, number: int) -> Item:
         """One of them."""
@@ -76,11 +78,12 @@ class ShardImages:
         self._radius = trimaps.radius
         self._located = [self.composites.locate(i) for i in range(len(self.composites))]
         self.names = [
-            Named(self.composites.name(i), stem(self.composites.record(number).foreground))
+            Named(self.composites.name(i), self._foreground(number))
             for i, (number, _) in enumerate(self._located)
         ]
         folder = None if trimaps.folder is None else Files(trimaps.folder)
         self._paths = None if folder is None else match(folder, self.names, known=True)
+        self.notes = [] if folder is None else folder.passed_over
 
     def __len__(self) -> int:
         return len(self.names)
@@ -94,6 +97,10 @@ class ShardImages:
         else:
             trimap = read_trimap_for(self._paths[number], truth.shape)
         return Item(number, name, shard.composite(layer) if self.pictures else None, trimap, truth)
+
+    def _foreground(self, number: int) -> str:
+        record = self.composites.record(number)
+        return record.label or stem(record.foreground)
 
     def key(self, number: int) -> str:
         """See Images."""
@@ -141,9 +148,10 @@ class FolderImages:
         self.trimaps_used = f"trimaps of {trimaps}"
         if not named_by.stems:
             raise EvaluationError(f"{named_by.root} holds no image to score")
-        trimap_files = Files(trimaps)
+        trimap_files, truth_files = Files(trimaps), Files(truths)
+        self.notes = [note for each in (named_by, truth_files, trimap_files) for note in each.passed_over]
         guessed = [Named(name, guess_foreground(name)) for name in named_by.stems]
-        self._truths = match(Files(truths), guessed, known=False)
+        self._truths = match(truth_files, guessed, known=False)
         self._trimaps = match(trimap_files, guessed, known=False)
         self._images = None if pictures is None else match_own(Files(pictures), guessed)
         # Of several composites of a foreground the truth is one file: that is what tells.
@@ -157,7 +165,7 @@ class FolderImages:
         return len(self.names)
 
     def __getitem__(self, number: int) -> Item:
-        truth = read_alpha(self._truths[number]).pixels
+        truth = read_truth(self._truths[number]).pixels
         trimap = read_trimap_for(self._trimaps[number], truth.shape)
         image = self._image(number, truth.shape) if self.pictures else None
         return Item(number, self.names[number].name, image, trimap, truth)
@@ -196,7 +204,7 @@ class FolderImages:
 
 def read_trimap_for(path: Path, shape: tuple[int, ...]) -> UInt8Mask:
     """A trimap file, (h, w) of 0, 128, 255. Raises EvaluationError for other values or another size."""
-    trimap = read_alpha(path).pixels
+    trimap = read_trimap(path).pixels
     if trimap.shape != shape:
         raise EvaluationError(f"{path} is {sides(trimap.shape)} and its image {sides(shape)}: give one size")
     values = sorted(set(np.unique(trimap).tolist()) - {0, UNKNOWN, 255})

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...composer.sources.folders import FolderIndex
 from ...errors import DimtoolError
-from ...names import stem
+from ...names import labels
 from ...text import count
 
 
@@ -31,14 +31,19 @@ def guess_foreground(name: str) -> str:
 
 
 class Files:
-    """The image files of a folder and below by their stems, each of which may be there but once."""
+    """The image files of a folder and below by their stems, each of which may be there but once.
+
+    Files of one name in several sub-folders are told apart as listed foregrounds are: `clip1-0000`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._index = FolderIndex(root)
         self._names: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(self._index.names):
-            self._names[stem(name)].append(name)
+        names = sorted(self._index.names)
+        for label, name in zip(labels(names), names, strict=True):
+            self._names[label].append(name)
+        self.passed_over = self._index.passed_over
 
     def __contains__(self, own: str) -> bool:
         return own in self._names

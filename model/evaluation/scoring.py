@@ -11,7 +11,7 @@ import numpy as np
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
-from ...composer.sources.images import read_alpha
+from ...composer.sources.mattes import read_prediction
 from ...metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from ...text import sides
 from .pairing import EvaluationError
@@ -53,7 +53,7 @@ class ReadAlpha:
     path: Path
 
     def __call__(self, item: Item) -> Alpha:
-        pixels = read_alpha(self.path).pixels
+        pixels = read_prediction(self.path).pixels
         if pixels.shape != item.truth.shape:
             raise EvaluationError(
                 f"{self.path} is {sides(pixels.shape)} and its truth {sides(item.truth.shape)}: give one size"
