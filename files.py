@@ -1,13 +1,26 @@
-"""Files that appear under their final name only when complete."""
+"""Files that appear under their final name only when complete, and locks on folders."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+# What file systems answer that lack a call: vboxsf, CIFS and FUSE know no fsync of a folder, NFS without
+# its lock daemon and some FUSE no locks.
+_NOT_HERE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF}
+_LONGEST = 200  # bytes of a name, of 255 that systems take, that an unfinished file has of its own
+
+
+class LockedError(Exception):
+    """Another process holds the lock."""
 
 
 def publish(part: Path, final: Path) -> None:
@@ -23,7 +36,8 @@ def part_of(path: Path) -> Iterator[Path]:
 
     If the block fails, nothing of it stays.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    own = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{own}.", suffix=".part")
     os.close(descriptor)
     part = Path(name)
     try:
@@ -53,17 +67,59 @@ def write_text(path: Path, text: str) -> None:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
+    with os.fdopen(_regular(path), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _regular(path: Path) -> int:
+    """Open a file to read; a named pipe or a device would be waited for, or never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return descriptor
+
+
+def refuse_special(path: Path) -> None:
+    """Raise OSError where a path leads to no regular file, for readers that open it themselves."""
+    os.close(_regular(path))
+
+
 def sync(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk before going on."""
+    """Have a file's content, or a folder's names, on the disk before going on.
+
+    Where a file system cannot do that for folders, it is left to the system.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_HERE or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` in the block. Gives False where the file system has no locks.
+
+    Raises LockedError at once where another process holds it.
+    """
+    lock, held = FileLock(path, timeout=0), True
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LockedError(str(path)) from error
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+        held = False
+    try:
+        yield held
+    finally:
+        if held:
+            lock.release()
 
 
 def _umask() -> int:

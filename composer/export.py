@@ -8,12 +8,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
-from ..files import file_sha256, part_of, write_text
+from ..files import LockedError, file_sha256, locked, part_of, write_text
 from ..names import stem
 from ..progress import Reporter
 from .engines.local import Engine
@@ -96,9 +95,9 @@ def _sole_export(out: Path) -> Iterator[None]:
     """Hold the folder's lock: a second export would take the first one's unfinished files for left-overs."""
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out / _LOCK, timeout=0):
+        with locked(out / _LOCK):
             yield
-    except Timeout as error:
+    except LockedError as error:
         raise WrongUseError(
             f"another export is at work in {out}: wait for it, or choose another OUT"
         ) from error

@@ -201,9 +201,7 @@ def shard_folder(shard_parts: Callable[..., ShardParts]) -> Callable[..., list[S
             records.append(record_of(folder / f"{number:04}-a.h5"))
             everything.append(parts)
         asked = sum(size[0] for size in sizes)
-        write_index(
-            folder, Index(split="train", per_fg=3, asked=asked, versions={"a": "1"}, shards=tuple(records))
-        )
+        write_index(folder, Index(split="train", per_fg=3, asked=asked, shards=tuple(records)))
         return everything
 
     return fill

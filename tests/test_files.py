@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dimtool.files import file_sha256, part_of, publish, write_text
+from dimtool.files import LockedError, file_sha256, locked, part_of, publish, write_text
 
 
 class _Stop(BaseException):
@@ -148,3 +149,72 @@ def test_file_sha256(tmp_path: Path, size: int) -> None:
     content = bytes(i % 251 for i in range(size))
     (tmp_path / "a").write_bytes(content)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+# ---- file systems that lack a call ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_is_published_where_folders_are_not_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync, synced = os.fsync, []
+
+    def lacking(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", lacking)
+    write_text(tmp_path / "x", "text")
+    assert (tmp_path / "x").read_text() == "text"
+    assert synced
+
+
+@pytest.mark.parametrize(("number", "folder"), [(errno.EIO, True), (errno.EINVAL, False)])
+def test_other_failures_to_sync_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, folder: bool
+) -> None:
+    """A disk that fails, and a file whose content is perhaps not on it."""
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folder:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write_text(tmp_path / "x", "text")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_it_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def lacking(_descriptor: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", lacking)
+    with locked(tmp_path / "lock") as held:
+        assert not held
+
+
+def test_one_holds_a_lock(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock") as held:
+        assert held
+        with pytest.raises(LockedError), locked(tmp_path / "lock"):
+            pass
+    with locked(tmp_path / "lock") as held:
+        assert held
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "日" * 85])
+def test_a_name_as_long_as_systems_take(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_pipe_is_not_hashed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no file"):
+        file_sha256(tmp_path / "pipe")

@@ -13,18 +13,20 @@ from ...files import write_text
 from ...progress import Reporter
 from ..engines.local import Engine
 from ..shards.index import Index, ShardRecord, by_index, write_index
-from ..shards.layout import current_versions
 from ..sources.manifest import Failure, Manifest
-from .plan import indexed, make_plan
+from .plan import make_plan
 from .scratch import sole_builder, write_lists
 from .work import ShardJob, build_shard
 
+_NO_LOCK = "this file system has no locks: see that no other build works in the same folder"
 FAILURES_NAME = "failures.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a build did. composites, bytes: in the folder now. built: composites of this run."""
+    """What a build did. composites, bytes: in the folder now. built: composites of this run.
+    fingerprint: of the index, see there.
+    """
 
     folder: Path
     split: str
@@ -35,6 +37,7 @@ class Summary:
     built: int
     seconds: float
     failures: tuple[Failure, ...]
+    fingerprint: str
 
 
 def build_dataset(
@@ -56,10 +59,9 @@ def build_dataset(
     built: list[ShardRecord] = []
     failures: list[Failure] = []
     with sole_builder(folder) as journal:
-        known = indexed(folder) | journal.records()
-        plan = make_plan(manifest, folder, engine=engine, known=known)
+        plan = make_plan(manifest, folder, engine=engine, known=journal.known())
         write_lists(folder, manifest.lists)
-        for note in plan.notes:
+        for note in (*plan.notes, *([] if journal.alone else [_NO_LOCK])):
             reporter.note(note)
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
         with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
@@ -73,7 +75,7 @@ def build_dataset(
                     if not keep_going:
                         break
         index = _finish(manifest, folder, [*plan.kept, *built], failures)
-        journal.discard()
+        journal.settle(index.shards)
     return Summary(
         folder=folder,
         split=manifest.split,
@@ -84,6 +86,7 @@ def build_dataset(
         built=sum(record.composites for record in built),
         seconds=time.monotonic() - started,
         failures=tuple(sorted(failures, key=lambda failure: failure.index)),
+        fingerprint=index.fingerprint,
     )
 
 
@@ -110,7 +113,6 @@ def _finish(
         split=manifest.split,
         per_fg=manifest.per_fg,
         asked=manifest.asked,
-        versions=current_versions(),
         shards=by_index(records),
         reading=manifest.lists.reading.recorded,
     )

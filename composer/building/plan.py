@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines.local import Engine
-from ..shards.index import ShardRecord, read_index
+from ..shards.index import ShardRecord
 from ..shards.layout import ShardError, ShardHeader, current_versions
 from ..shards.reader import Shard
 from ..sources.manifest import Failure, Manifest
+from .records import Known, trusted
 from .scratch import BuildError, scratch_of
-from .work import Found, ShardJob, difference, examine_shard, pixel_count, trusted
+from .work import Found, ShardJob, difference, examine_shard, pixel_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,11 @@ def make_plan(
     folder: Path,
     *,
     engine: Engine,
-    known: dict[str, ShardRecord],
+    known: dict[str, Known],
 ) -> Plan:
     """Compare `folder` with `manifest`; nothing is changed.
 
-    known: records of shards from before, by file name; one that is not among them is hashed. Raises
+    known: records of shards from before, by file name; one that is not of the file there is hashed. Raises
     BuildError where shards of other input are there, which must not be mixed with these.
     """
     scratch = scratch_of(folder)
@@ -54,20 +55,12 @@ def make_plan(
     return Plan(
         kept=(*orphans, *done.values()),
         jobs=_largest_first([job for job in jobs if job.path not in done]),
-        notes=(*oddities, *broken, *_other_versions(found)),
+        notes=(*oddities, *broken, *_unread(found), *_other_versions(found)),
     )
 
 
-def indexed(folder: Path) -> dict[str, ShardRecord]:
-    """The records of a folder's index, by file name; none where there is no index, or a broken one."""
-    try:
-        return {record.file: record for record in read_index(folder).shards}
-    except ShardError:
-        return {}  # the shards themselves are looked at, and the index is written anew
-
-
 def _orphans(
-    manifest: Manifest, folder: Path, failures: Sequence[Failure], known: dict[str, ShardRecord]
+    manifest: Manifest, folder: Path, failures: Sequence[Failure], known: dict[str, Known]
 ) -> tuple[list[ShardRecord], list[str]]:
     """Shards whose sources are gone since: they stay, only not compared with those; notes on broken ones."""
     kept, notes = [], []
@@ -115,12 +108,17 @@ def _refuse_clashes(found: Sequence[Found]) -> None:
         raise _clash(first.job.path, first.clash, more)
 
 
+def _unread(found: Sequence[Found]) -> list[str]:
+    return [f"{each.unread}: {each.job.path} stays, not compared with it" for each in found if each.unread]
+
+
 def _other_versions(found: Sequence[Found]) -> list[str]:
-    others = [each for each in found if each.record and each.versions != current_versions()]
+    every = [each.record.versions for each in found if each.record]
+    others = [versions for versions in every if versions != current_versions()]
     if not others:
         return []
     return [
-        f"{len(others)} shards are from other versions ({others[0].versions}, now {current_versions()}): "
+        f"{len(others)} shards are from other versions ({others[0]}, now {current_versions()}): "
         "`dimtool verify-composites` tells whether their pixels agree"
     ]
 

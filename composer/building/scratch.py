@@ -9,12 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ...errors import WrongUseError
-from ...files import named, write_text
-from ..shards.index import ShardRecord
-from ..sources.manifest import Lists
+from ...files import LockedError, locked, write_text
+from ..sources.manifest import SPLITS, Lists
+from .records import Journal
 
 _NAME = ".build"
 _LISTS = "lists.json"
@@ -38,13 +36,13 @@ def sole_builder(folder: Path) -> Iterator[Journal]:
     except (FileExistsError, NotADirectoryError) as error:
         raise BuildError(f"{folder} cannot be made, a file is in the way: choose another --out") from error
     try:
-        with FileLock(scratch / "lock", timeout=0):
+        with locked(scratch / "lock") as alone:
             _sweep(folder)
             try:
-                yield Journal(scratch / "journal.jsonl")
+                yield Journal(scratch / "journal.jsonl", alone=alone)
             finally:
                 _sweep(folder)
-    except Timeout as error:
+    except LockedError as error:
         raise BuildError(
             f"another build is at work in {folder}: wait for it, or build into another --out"
         ) from error
@@ -56,42 +54,13 @@ def _sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-class Journal:
-    """Records of the shards finished so far, so that going on need not hash them again.
-
-    A cache: a line cut off by a kill costs one shard's hashing. The file is there only once it is needed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def add(self, record: ShardRecord) -> None:
-        """Note a finished shard."""
-        with named(self._path), self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(record)) + "\n")
-
-    def records(self) -> dict[str, ShardRecord]:
-        """What was noted, by file name."""
-        found: dict[str, ShardRecord] = {}
-        if not self._path.exists():
-            return found
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = ShardRecord(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
-            found[record.file] = record
-        return found
-
-    def discard(self) -> None:
-        """The index holds it all now."""
-        self._path.unlink(missing_ok=True)
-
-
 def write_lists(folder: Path, lists: Lists) -> None:
-    """Keep where lists and sources are, for the verification: a fact of this machine, not of the shards."""
+    """Keep where lists and sources are, for the verification: a fact of this machine, not of the shards.
+
+    By the names that were given: what lies beside a list is not beside what a link of its name leads to.
+    """
     values = {
-        key: str(value.resolve()) if isinstance(value, Path) else value
+        key: str(value.absolute()) if isinstance(value, Path) else value
         for key, value in asdict(lists).items()
     }
     write_text(scratch_of(folder) / _LISTS, json.dumps(values, indent=1) + "\n")
@@ -102,7 +71,14 @@ def read_lists(folder: Path) -> Lists | None:
     try:
         values: dict[str, Any] = json.loads((scratch_of(folder) / _LISTS).read_text(encoding="utf-8"))
         for key in ("fg_list", "fg_dir", "alpha_dir", "bg_list", "bg_dir"):
-            values[key] = values[key] and Path(values[key])
-        return Lists(**values)
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+            values[key] = None if values[key] is None else Path(values[key])
+        lists = Lists(**values)
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
+    return lists if _sound(lists) else None
+
+
+def _sound(lists: Any) -> bool:
+    """Whether what was read can have been written: whoever brings a folder brings this file too."""
+    numbers = isinstance(lists.seed, int) and isinstance(lists.per_fg, int) and lists.per_fg > 0
+    return bool(numbers and isinstance(lists.fg_list, Path) and lists.split in SPLITS)

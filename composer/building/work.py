@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...arrays import UInt8Image
 from ...errors import DimtoolError
 from ...files import file_sha256, publish
+from ...text import first_line
 from ..pixels.composition import Compositor, fit_background
 from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
 from ..shards.index import ShardRecord, record_of
@@ -20,6 +21,7 @@ from ..shards.writer import Layer, Matte, write_shard
 from ..sources.images import Source, SourceError, image_size, read_background, read_foreground
 from ..sources.manifest import Failure, ForegroundEntry
 from ..sources.mattes import read_alpha
+from .records import Known, trusted
 
 
 class DiskFullError(DimtoolError):
@@ -61,14 +63,15 @@ class ShardJob:
 class Found:
     """What stands under a job's final name: `record` if it is the right shard, else what is the matter.
 
-    clash: it is whole, but of other input. broken: it cannot be read.
+    clash: it is whole, but of other input. broken: it cannot be read. unread: the first source that cannot,
+    so that the shard was not compared with it.
     """
 
     job: ShardJob
     record: ShardRecord | None = None
-    versions: dict[str, str] = field(default_factory=dict)
     clash: str = ""
     broken: str = ""
+    unread: str = ""
 
 
 def build_shard(job: ShardJob) -> ShardRecord | Failure:
@@ -81,7 +84,8 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
     try:
         matte = read_matte(job.entry)
         write_shard(part, job.header, matte, _layers(job.entry, matte))
-        _refuse_another(part, job)
+        record = record_of(part, job.path.name)
+        _refuse_another(record, job)
         publish(part, job.path)
     except SourceError as error:
         errors = (str(error), *_background_errors(job.entry))
@@ -95,11 +99,11 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
         raise
     finally:
         part.unlink(missing_ok=True)
-    return record_of(job.path)
+    return record
 
 
-def _refuse_another(part: Path, job: ShardJob) -> None:
-    if job.sha256 and file_sha256(part) != job.sha256:
+def _refuse_another(record: ShardRecord, job: ShardJob) -> None:
+    if job.sha256 and record.sha256 != job.sha256:
         raise SourceError(
             f"{job.path} cannot be built as it was: a source or a decoder has changed since; "
             "remove it and run `dimtool build-dataset` to have it from what is there now"
@@ -167,7 +171,7 @@ def _background_errors(entry: ForegroundEntry) -> Iterator[str]:
             yield str(error)
 
 
-def examine_shard(task: tuple[ShardJob, ShardRecord | None]) -> Found:
+def examine_shard(task: tuple[ShardJob, Known | None]) -> Found:
     """Whether what stands under the job's final name is what the job would build.
 
     The header must be the job's, and every source file must have the bytes that the shard was built from.
@@ -178,19 +182,12 @@ def examine_shard(task: tuple[ShardJob, ShardRecord | None]) -> Found:
         with Shard(job.path) as shard:
             if shard.header != job.header:
                 return Found(job=job, clash=difference(shard.header, job.header))
-            changed = _changed_source(shard, job.entry)
-            versions = shard.versions
+            changed, unread = _changed_source(shard, job.entry)
         if changed:
             return Found(job=job, clash=f"{changed} has changed since")
-        record = trusted(known, job.path)
+        return Found(job=job, record=trusted(known, job.path), unread=unread)
     except ShardError as error:
         return Found(job=job, broken=str(error))
-    return Found(job=job, record=record, versions=versions)
-
-
-def trusted(known: ShardRecord | None, path: Path) -> ShardRecord:
-    """A record from before if it can be of the shard at `path`, else a new one. Raises ShardError."""
-    return known if known and known.bytes == path.stat().st_size else record_of(path)
 
 
 def difference(there: ShardHeader, asked: ShardHeader) -> str:
@@ -205,11 +202,14 @@ def difference(there: ShardHeader, asked: ShardHeader) -> str:
     return f"its background {i} is {there.backgrounds[i]}, now {asked.backgrounds[i]}"
 
 
-def _changed_source(shard: Shard, entry: ForegroundEntry) -> Path | None:
-    """The first source file whose bytes are not those that the shard was built from."""
-    digests = shard.source_digests
+def _changed_source(shard: Shard, entry: ForegroundEntry) -> tuple[Path | None, str]:
+    """The first source whose bytes are not those that the shard was built from; one that is unreadable."""
+    digests, unread = shard.source_digests, ""
     built_from = [digests["foreground"][0], digests["alpha"][0], *digests["background"][:, 0]]
     for path, digest in zip((entry.foreground, entry.alpha, *entry.backgrounds), built_from, strict=True):
-        if file_sha256(path) != digest.tobytes().hex():
-            return path
-    return None
+        try:
+            if file_sha256(path) != digest.tobytes().hex():
+                return path, unread
+        except OSError as error:
+            unread = unread or f"{path} cannot be read ({first_line(error)})"
+    return None, unread

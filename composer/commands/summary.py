@@ -27,6 +27,7 @@ def summary_text(summary: Summary) -> str:
         f"{summary.folder}: {count(summary.foregrounds, 'shard')}, {count(summary.composites, 'composite')}, "
         f"{size(summary.bytes)}; {summary.built:,} built in {duration(summary.seconds)}{speed}.",
         explain_count(summary.split, summary.foregrounds, summary.composites),
+        f"fingerprint: {summary.fingerprint}",
     ]
     if summary.failures:
         lines += [
@@ -66,7 +67,8 @@ def verification_text(verification: Verification) -> str:
 
 def repair_text(repair: Repair) -> str:
     """What was built anew, and what is still wrong."""
-    lines = [f"built anew: {path}" for path in repair.rebuilt] + [str(finding) for finding in repair.findings]
+    lines = [f"built anew: {path}" for path in repair.rebuilt]
+    lines += [*(str(finding) for finding in repair.findings), *repair.reasons]
     verdict = f"{count(len(repair.findings), 'finding')} left" if repair.findings else "no finding left"
     return "\n".join([*lines, f"{count(len(repair.rebuilt), 'shard')} built anew and verified: {verdict}"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...text import count, size, table
-from ..shards.index import read_index
+from ..shards.index import read_index, versions_text
 from ..shards.reader import Shard
 
 
@@ -38,7 +38,7 @@ def _shard(path: Path) -> dict[str, Any]:
             "file": size(path.stat().st_size),
             "bytes per composite pixel": round(path.stat().st_size / max(pixels, 1), 3),
             "background radius": shard.header.background_radius,
-            "versions": ", ".join(f"{name} {version}" for name, version in shard.versions.items()),
+            "versions": versions_text([shard.versions]),
             "backgrounds": list(shard.header.backgrounds),
             "datasets": [
                 {
@@ -55,15 +55,17 @@ def _shard(path: Path) -> dict[str, Any]:
 
 def _folder(folder: Path) -> dict[str, Any]:
     index = read_index(folder)
+    hidden = {"sha256", "versions"} | (set() if any(each.label for each in index.shards) else {"label"})
     return {
         "folder": str(folder),
         "split": index.split,
         "foregrounds": len(index.shards),
         "composites": f"{index.composites:,} of {count(index.asked, 'asked', 'asked')}",
         "files": size(index.bytes),
-        "versions": ", ".join(f"{name} {version}" for name, version in index.versions.items()),
+        "fingerprint": index.fingerprint,
+        "versions": versions_text(index.versions),
         "shards": [
-            {key: value for key, value in asdict(record).items() if key != "sha256"}
+            {key: value for key, value in asdict(record).items() if key not in hidden}
             for record in index.shards
         ],
     }

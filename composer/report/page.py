@@ -14,6 +14,7 @@ from ...files import write_text
 from ...manifests.presets import explain_count
 from ...pages.assets import Assets
 from ...version import __version__
+from ..shards.index import versions_text
 from ..verification.check_set import FolderReport
 from ..verification.findings import CHECKS, REPAIRABLE, Finding
 from ..verification.verify import Verification
@@ -136,7 +137,7 @@ def _counts(folder: FolderReport) -> Counts:
         asked=index.asked,
         gigapixels=sum(each.composites * each.height * each.width for each in index.shards) / 1e9,
         bytes=index.bytes,
-        versions=", ".join(f"{name} {version}" for name, version in index.versions.items()),
+        versions=versions_text(index.versions),
         meaning=explain_count(index.split, len(index.shards), index.composites),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...names import composite_name
-from .index import ShardRecord, read_index
+from .index import INDEX_NAME, ShardRecord, read_index
+from .layout import ShardError
 from .reader import Shard
 from .windows import WHOLE, Window
 
@@ -53,8 +55,9 @@ class CompositeDataset:
     """All composites under a folder with index.json, in the order of the lists.
 
     Shards are opened when first read, in whatever process reads them, and at most `max_open` stay open:
-    an instance may be pickled, and carried through a fork. Raises ShardError where the folder is no
-    finished build or a shard cannot be read, IndexError past the end, ValueError for `max_open` under 1.
+    an instance may be pickled, carried through a fork, and read by several threads. Raises ShardError where
+    the folder is no finished build or a shard cannot be read, IndexError past the end, ValueError for
+    `max_open` under 1.
     """
 
     def __init__(self, folder: Path, *, max_open: int = MAX_OPEN) -> None:
@@ -64,8 +67,7 @@ class CompositeDataset:
         self.index = read_index(self.folder)
         self.max_open = max_open
         self._ends = list(accumulate(record.composites for record in self.index.shards))
-        self._open: OrderedDict[int, Shard] = OrderedDict()
-        self._process = os.getpid()
+        self._begin()
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -118,26 +120,42 @@ class CompositeDataset:
         return self.index.shards[number]
 
     def shard(self, number: int) -> Shard:
-        """Shard `number`, opened; valid until `max_open` others have been asked for."""
+        """Shard `number`, opened. Not to be closed: another thread may be reading it."""
         if os.getpid() != self._process:
             # HDF5 handles that came through a fork give wrong data: leave them be, and open anew.
-            self._open, self._process = OrderedDict(), os.getpid()
-        shard = self._open.pop(number, None) or Shard(self.folder / self.record(number).file)
-        self._open[number] = shard
-        if len(self._open) > self.max_open:
-            self._open.popitem(last=False)[1].close()
+            self._begin()
+        with self._lock:
+            shard = self._open.pop(number, None) or self._opened(self.record(number))
+            self._open[number] = shard
+            if len(self._open) > self.max_open:
+                self._open.popitem(last=False)  # it closes itself when nobody reads it any more
+        return shard
+
+    def _opened(self, record: ShardRecord) -> Shard:
+        path = self.folder / record.file
+        shard = Shard(path)
+        if (shard.count, *shard.shape) != (record.composites, record.height, record.width):
+            raise ShardError(
+                f"{path} is not the shard that {INDEX_NAME} names: run `dimtool verify-composites`"
+            )
         return shard
 
     def close(self) -> None:
-        """Close what is open; the next read opens again."""
+        """Close what is open; the next read opens again. No thread may be reading."""
         while self._open:
             self._open.popitem()[1].close()
 
+    def _begin(self) -> None:
+        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _process=os.getpid())
+        self.__dict__.update(state)
+        self._begin()
 
 
 def known_background(stored: UInt8Image, composite: UInt8Image, alpha: UInt8Mask) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Reading a stack image by image, as a verification must: every tile looked at before it is decoded."""
+"""Tiles read as every program reads them, through HDF5, and each looked at before it is decoded."""
 
 from __future__ import annotations
 
@@ -6,18 +6,80 @@ from collections.abc import Iterable, Sequence
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ...arrays import UInt8Image
-from .tiles import Corner, stream_header, tile_corners, tile_shape
+from .tiles import Corner, muted, stream_header, tile_corners, tile_shape
 from .windows import Mask, TileGrid
+
+# How the tiles of what is stored once begin: as a frame of Blosc2.
+_FRAME = bytes.fromhex("9ea8") + b"b2frame\0"
+_NOT_THERE = "chunk storage is not allocated"  # in words alone; of a dataset of one tile, MemoryError
 
 
 class TileError(ValueError):
     """A tile cannot be read: it is missing, or its code stream is damaged."""
 
 
+class _NoTileError(ValueError):
+    """Nothing was written there."""
+
+
+def read_window(
+    dataset: h5py.Dataset,
+    into: NDArray[np.uint8],
+    grid: TileGrid,
+    *,
+    layer: int | None = None,
+    tiles: Mask | None = None,
+    sparse: bool = False,
+) -> None:
+    """Read the window of `grid`, or the chosen tiles of it, into an array of its size.
+
+    layer: the number of the composite, in a stack. sparse: a tile that is not there is no fault, and what
+    is in `into` stays. Raises TileError.
+    """
+    begin = _FRAME if layer is None else stream_header(*dataset.chunks[1:3])
+    first = () if layer is None else (layer,)
+    last = (0,) * (dataset.ndim - len(first) - 2)
+    wanted = np.ones(grid.shape, bool) if tiles is None else tiles
+    missing = []
+    for place, corner in grid.corners(wanted):
+        try:
+            look_at(dataset, (*first, *corner, *last), begin)
+        except _NoTileError as error:
+            if not sparse:
+                raise TileError(f"{_where(corner)}: {error}") from error
+            missing.append(place)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise TileError(f"{_where(corner)}: {error}") from error
+    if missing:
+        wanted = wanted.copy()
+        wanted[tuple(np.transpose(missing))] = False
+    with muted():
+        grid.read(dataset, into, tiles=None if wanted.all() else wanted, layer=layer)
+
+
+def look_at(dataset: h5py.Dataset, place: tuple[int, ...], begin: bytes) -> bytes:
+    """The stream of the tile at `place`, as it is stored. Raises ValueError unless it begins like ours."""
+    try:
+        skipped_filters, stream = dataset.id.read_direct_chunk(place)
+    except (MemoryError, RuntimeError) as error:
+        if _NOT_THERE in str(error) or dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
+            raise _NoTileError("it is missing") from error
+        raise ValueError(f"it cannot be read: {error}") from error
+    # One flipped bit there asks for gigabytes; others crash OpenJPH, or send it round for ever.
+    if skipped_filters or not stream.startswith(begin):
+        raise ValueError("it does not begin as our code streams do")
+    return bytes(stream)
+
+
+def _where(corner: Corner | None) -> str:
+    return "a tile" if corner is None else f"the tile at row {corner[0]}, column {corner[1]}"
+
+
 class TileDecoder:
-    """Reads the images of a stack through HDF5, as every program does, but first looks at what it decodes.
+    """Reads a stack image by image, as a verification must.
 
     corners: the tiles that must be there; all of them where it is not given. What lies in others is not
     looked at, and comes as 0. constant: those that are likely to repeat, because the foreground is opaque
@@ -39,8 +101,10 @@ class TileDecoder:
 
     def __call__(self, i: int) -> UInt8Image:
         """Image `i`, (h, w, 3), in an array that the next call uses again. Raises TileError."""
+        tiles = self._new_tiles(i)
         try:
-            self._grid.read(self._stack, self._image, tiles=self._new_tiles(i), layer=i)
+            with muted():
+                self._grid.read(self._stack, self._image, tiles=tiles, layer=i)
         except OSError as error:
             raise self._blamed(i, error) from error
         return self._image
@@ -57,10 +121,7 @@ class TileDecoder:
 
     def _is_new(self, i: int, corner: Corner) -> bool:
         """Whether a tile must be decoded, once its stream has been looked at."""
-        skipped_filters, stream = self._stack.id.read_direct_chunk((i, *corner, 0))
-        # One flipped bit there asks for gigabytes; others crash OpenJPH, or send it round for ever.
-        if skipped_filters or not stream.startswith(self._header):
-            raise ValueError("it does not begin as our code streams do")
+        stream = look_at(self._stack, (i, *corner, 0), self._header)
         if corner not in self._constant:
             return True
         same = self._last.get(corner) == stream
@@ -71,12 +132,12 @@ class TileDecoder:
         """HDF5 does not say which tile it was."""
         for y, x in self._corners:
             try:
-                self._stack[i, y : y + self._tile[0], x : x + self._tile[1]]
+                with muted():
+                    self._stack[i, y : y + self._tile[0], x : x + self._tile[1]]
             except OSError as again:
                 return self._error((y, x), again)
         return self._error(None, error)
 
     def _error(self, corner: Corner | None, error: Exception) -> TileError:
         self._last.clear()  # of an image that is now of neither
-        where = "a tile" if corner is None else f"the tile at row {corner[0]}, column {corner[1]}"
-        return TileError(f"{where}: {error}")
+        return TileError(f"{_where(corner)}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...files import file_sha256, write_text
+from ...text import first_line
+from ..sources.images import MAX_PIXELS, MAX_SIDE
 from ..sources.reading import ADOBE, Reading
 from .layout import ShardError
 from .reader import Shard
@@ -20,7 +23,10 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file. label: see ShardHeader."""
+    """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file. label: see ShardHeader.
+
+    versions: of dimtool and of the decoders that built it.
+    """
 
     file: str
     index: int
@@ -30,6 +36,7 @@ class ShardRecord:
     width: int
     bytes: int
     sha256: str
+    versions: dict[str, str]
     label: str = ""
 
 
@@ -38,13 +45,11 @@ class Index:
     """A folder of shards. `asked` is the number of composites that the lists asked for.
 
     reading: how the sources were read; each shard says it as well.
-    versions: of dimtool and its decoders, at the end of the build; each shard has its own as well.
     """
 
     split: str
     per_fg: int
     asked: int
-    versions: dict[str, str]
     shards: tuple[ShardRecord, ...]
     reading: Reading = ADOBE.recorded
 
@@ -58,15 +63,34 @@ class Index:
         """The size of all shard files together."""
         return sum(record.bytes for record in self.shards)
 
+    @property
+    def versions(self) -> list[dict[str, str]]:
+        """Those that built the shards, each once; one where the set is not mixed."""
+        return list(
+            {json.dumps(each.versions, sort_keys=True): each.versions for each in self.shards}.values()
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of what the index says: the same wherever the set lies.
+
+        With the files' own hashes in it, it stands for every byte of the set.
+        """
+        return hashlib.sha256(_text(self).encode()).hexdigest()
+
 
 def write_index(folder: Path, index: Index) -> None:
     """Write `folder`/index.json, atomically; the same index gives the same bytes."""
+    write_text(folder / INDEX_NAME, _text(index))
+
+
+def _text(index: Index) -> str:
     content = {"format": FORMAT, "version": VERSION, "composites": index.composites, **asdict(index)}
     # What most sets lack is not there at all: their index is as it was before there were such things.
     content["reading"] = index.reading.values()
     content["shards"] = [_without(asdict(record), "label") for record in index.shards]
     content = _without(content, "reading")
-    write_text(folder / INDEX_NAME, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -78,27 +102,77 @@ def read_index(folder: Path) -> Index:
     """The index of a folder of shards. Raises ShardError where it is missing or broken."""
     path = folder / INDEX_NAME
     try:
+        if path.exists() and not path.is_file():
+            raise ShardError(f"{path} is no file: remove it and run `dimtool build-dataset` again")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if (content.pop("format"), content.pop("version")) != (FORMAT, VERSION):
             raise ShardError(f"{path} is of another format or version: this release reads version {VERSION}")
-        content.pop("composites")
-        shards = tuple(ShardRecord(**record) for record in content.pop("shards"))
-        reading = Reading.of(content.pop("reading", {}))
-        return Index(shards=shards, reading=reading, **content)
+        return _index_of(content)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(f"{path} does not exist: finish `dimtool build-dataset` for it") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, ShardError):
             raise
-        raise ShardError(f"{path} is broken ({error}): run `dimtool build-dataset` again") from error
+        what = f"{path} is broken ({first_line(error)}): run `dimtool build-dataset` again"
+        raise ShardError(what) from error
 
 
-def record_of(path: Path) -> ShardRecord:
-    """The record of a finished shard, read from the file itself. Raises ShardError."""
+def stated_total(folder: Path) -> object:
+    """What the index gives as the sum of its composites, to be held against that sum. Raises OSError."""
+    return json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")).get("composites")
+
+
+def _index_of(content: dict[str, Any]) -> Index:
+    content.pop("composites")  # a sum; see stated_total
+    versions = content.pop("versions", None)
+    # An index from before records had versions of their own has one for all.
+    given = [each if "versions" in each else {**each, "versions": versions} for each in content.pop("shards")]
+    shards, reading = tuple(record_from(each) for each in given), Reading.of(content.pop("reading", {}))
+    index = Index(shards=shards, reading=reading, **content)
+    _check_types(index, {"split": str, "per_fg": int, "asked": int})
+    if index.per_fg < 1 or index.asked < 0:
+        raise ValueError("a number that cannot be")
+    files = [record.file for record in index.shards]
+    if len(set(files)) != len(files):
+        raise ValueError("a shard is listed twice")
+    return index
+
+
+def record_from(values: dict[str, Any]) -> ShardRecord:
+    """A record from plain values, as JSON has them. Raises TypeError or ValueError where it can be none."""
+    record = ShardRecord(**values)
+    texts = ("file", "foreground", "sha256", "label")
+    numbers = ("index", "composites", "height", "width", "bytes")
+    _check_types(record, dict.fromkeys(texts, str) | dict.fromkeys(numbers, int) | {"versions": dict})
+    if not all(isinstance(each, str) for pair in record.versions.items() for each in pair):
+        raise ValueError(f"the versions of {record.file!a} are no texts")
+    names = record.file, record.label or "a"
+    if any(Path(each).name != each or "\0" in each for each in names) or not record.file.endswith(".h5"):
+        raise ValueError(f"{record.file!a} is no name of a shard")
+    sides, most = (record.height, record.width), 2**31
+    if not all(0 < side <= MAX_SIDE for side in sides) or record.height * record.width > MAX_PIXELS:
+        raise ValueError(f"{record.file!a} cannot be {record.width} x {record.height}")
+    if not 0 < record.composites < most or not 0 <= record.index < most or not 0 < record.bytes < 2**63:
+        raise ValueError(f"{record.file!a} has a number that cannot be")
+    return record
+
+
+def _check_types(thing: Index | ShardRecord, kinds: dict[str, type]) -> None:
+    for name, kind in kinds.items():
+        value = getattr(thing, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"its {name} is {ascii(value)[:40]}")
+
+
+def record_of(path: Path, name: str = "") -> ShardRecord:
+    """The record of a finished shard, read from the file itself. Raises ShardError.
+
+    name: the file name that it will have, where it does not have it yet.
+    """
     with Shard(path) as shard:
         height, width = shard.shape
         return ShardRecord(
-            file=path.name,
+            file=name or path.name,
             index=shard.header.index,
             foreground=shard.header.foreground,
             composites=len(shard),
@@ -107,7 +181,13 @@ def record_of(path: Path) -> ShardRecord:
             bytes=path.stat().st_size,
             sha256=file_sha256(path),
             label=shard.header.label,
+            versions=shard.versions,
         )
+
+
+def versions_text(versions: Sequence[dict[str, str]]) -> str:
+    """What built the shards, as people read it: `dimtool 1, pillow 2`; with `and` between several."""
+    return " and ".join(", ".join(f"{name} {version}" for name, version in each.items()) for each in versions)
 
 
 def by_index(records: Sequence[ShardRecord]) -> tuple[ShardRecord, ...]:

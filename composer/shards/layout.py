@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import hdf5plugin
 
@@ -10,16 +12,13 @@ from ...errors import DimtoolError
 from ...version import __version__
 from ..sources.images import decoder_versions
 from ..sources.reading import ADOBE, Reading
+from .tiles import HTJ2K
 
 FORMAT = "dimtool-shard"
-
-
 VERSION = 1
-
-
 BACKGROUND_RADIUS = 64
 
-
+BLOSC2 = 32026  # the filter's number at the HDF Group's registry
 SHARED_CODEC = hdf5plugin.Blosc2(cname="lz4hc", clevel=5, filters=hdf5plugin.Blosc2.NOFILTER)
 
 
@@ -48,18 +47,53 @@ def current_versions() -> dict[str, str]:
     return {"dimtool": __version__, **decoder_versions()}
 
 
-def datasets_of(count: int, height: int, width: int) -> dict[str, tuple[tuple[int | None, ...], str]]:
-    """Shape and kind of type of each dataset of a shard; None is a length that the content decides."""
-    image, mask = ((height, width, 3), "u1"), ((height, width), "u1")
-    return {
-        "composite": ((count, height, width, 3), "u1"),
-        "background": ((count, height, width, 3), "u1"),
-        "foreground": image,
-        "alpha": mask,
-        "distance": mask,
-        "centers": ((None, 2), "u2"),
-        "background_name": ((count,), "S"),
-        "background_size": ((count, 2), "u2"),
-        "background_source": ((count, 2, 32), "u1"),
-        "digest": ((count, 2, 32), "u1"),
-    }
+class Dataset(NamedTuple):
+    """How a dataset is stored.
+
+    shape: `n` composites of `h` x `w` pixels; `m` is a length that the content decides. kind: of its
+    values, as NumPy writes it. codec: the HDF5 filter of its tiles; 0 where it is not cut into tiles.
+    """
+
+    shape: tuple[str | int, ...]
+    kind: str
+    codec: int = 0
+
+
+DATASETS = {
+    "composite": Dataset(("n", "h", "w", 3), "|u1", HTJ2K),
+    "background": Dataset(("n", "h", "w", 3), "|u1", HTJ2K),
+    "foreground": Dataset(("h", "w", 3), "|u1", BLOSC2),
+    "alpha": Dataset(("h", "w"), "|u1", BLOSC2),
+    "distance": Dataset(("h", "w"), "|u1", BLOSC2),
+    "centers": Dataset(("m", 2), "<u2"),
+    "background_name": Dataset(("n",), "|S"),
+    "background_size": Dataset(("n", 2), "<u2"),
+    "background_source": Dataset(("n", 2, 32), "|u1"),
+    "digest": Dataset(("n", 2, 32), "|u1"),
+}
+
+# Root attributes: a text of fixed length, a number of 64 bits, or a pair of digests, (2, 32) uint8.
+ATTRIBUTES: dict[str, type[str] | type[int] | type[bytes]] = {
+    "format": str,
+    "version": int,
+    "split": str,
+    "index": int,
+    "foreground": str,
+    "background_radius": int,
+    "versions": str,
+    "label": str,  # these two only where there is something to say
+    "reading": str,
+    "foreground_source": bytes,
+    "alpha_source": bytes,
+}
+
+
+def filter_options(codec: int, chunk: tuple[int, ...]) -> tuple[int, ...]:
+    """What HDF5 keeps with the filter of a dataset that is cut into chunks of this shape."""
+    if codec == HTJ2K:
+        # Columns, rows and colours, as the filter sees them: sides of 1 do not count.
+        *most, last = (side for side in chunk if side > 1)
+        rows, columns, colours = {0: (1, last, 1), 1: (*most, last, 1), 2: (*most, last)}[len(most)]
+        return 1, 1, columns, rows, colours
+    # Its revision, three that the filter fills in, the size of a chunk; level, no shuffle, LZ4HC; the shape.
+    return 1, 0, 1, math.prod(chunk), 5, 0, 2, len(chunk), *chunk

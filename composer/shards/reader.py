@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
+from ...files import refuse_special
 from ...text import first_line
 from ..sources.reading import Reading
-from .layout import FORMAT, VERSION, ShardError, ShardHeader
+from .decoder import read_window
+from .layout import DATASETS, ShardError, ShardHeader
+from .structure import BROKEN, check_members, check_version, open_dataset, read_attribute
 from .windows import WHOLE, Mask, TileGrid, Window
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 class Shard:
@@ -36,7 +35,9 @@ class Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._sides: dict[str, int] = {}
         try:
+            refuse_special(path)
             # Finished shards never change, and network file systems often have no locks. A cache of chunks
             # would hold 30 MB a shard, of which no reader here wants anything a second time.
             self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
@@ -44,33 +45,29 @@ class Shard:
             raise ShardError(f"{path} cannot be opened ({first_line(error)}): build it again") from error
         try:
             self._attributes = self._read_attributes()
-        except _NOT_WHOLE as error:
+        except BROKEN as error:
             self._file.close()
             raise self._not_whole(error) from error
 
     def _read_attributes(self) -> dict[str, Any]:
         """What the header says, but for the names of the backgrounds, which readers of pixels never need."""
-        attributes = self._file.attrs
-        if _text(attributes.get("format")) != FORMAT or attributes["version"] != VERSION:
-            raise ValueError(
-                f"format {_text(attributes.get('format'))!r}, version {attributes.get('version')!r}; "
-                f"this release reads {FORMAT!r}, version {VERSION}"
-            )
-        return {
-            "split": _text(attributes["split"]),
-            "index": int(attributes["index"]),
-            "foreground": _text(attributes["foreground"]),
-            "background_radius": int(attributes["background_radius"]),
-            "label": _text(attributes.get("label", "")),
-            "reading": Reading.of(json.loads(_text(attributes.get("reading", "{}")))),
-        }
+        check_version(self._file)
+        check_members(self._file)
+        names = ("split", "index", "foreground", "background_radius")
+        more = {name: self._attribute(name) for name in ("label", "reading") if name in self._file.attrs}
+        reading = Reading.of(json.loads(more.get("reading", "{}")))
+        values = {name: self._attribute(name) for name in names}
+        return {**values, "label": more.get("label", ""), "reading": reading}
+
+    def _attribute(self, name: str) -> Any:
+        return read_attribute(self._file, name)
 
     @cached_property
     def header(self) -> ShardHeader:
         """What the shard is of."""
         try:
-            names = tuple(name.decode() for name in self._file["background_name"][:].tolist())
-        except _NOT_WHOLE as error:
+            names = tuple(name.decode() for name in self.dataset("background_name")[:].tolist())
+        except BROKEN as error:
             raise self._not_whole(error) from error
         return ShardHeader(**self._attributes, backgrounds=names)
 
@@ -98,25 +95,42 @@ class Shard:
     def shape(self) -> tuple[int, int]:
         """(height, width) of every image in the shard."""
         with self._reading("alpha"):
-            height, width = self.dataset("alpha").shape
-        return int(height), int(width)
+            self.dataset("alpha")
+        return self._sides["h"], self._sides["w"]
+
+    @cached_property
+    def count(self) -> int:
+        """How many composites there are, without reading their names."""
+        with self._reading("composite"):
+            self.dataset("composite")
+        return self._sides["n"]
 
     @cached_property
     def versions(self) -> dict[str, str]:
         """Versions of dimtool and of the decoders that built the shard."""
         with self._reading("versions"):
-            return dict(json.loads(self._file.attrs["versions"]))
+            versions = json.loads(self._attribute("versions"))
+            if not isinstance(versions, dict) or not all(isinstance(each, str) for each in versions.values()):
+                raise ValueError("they are no names and versions")
+        return versions
 
     @property
     def datasets(self) -> dict[str, h5py.Dataset]:
-        """The HDF5 datasets by name, but for those too damaged to be opened."""
-        # h5py lists a damaged one, and has no object for it.
-        return {name: self.dataset(name) for name, data in self._file.items() if data is not None}
+        """The HDF5 datasets by name. Raises ShardError where one is missing or not as it must be."""
+        found = {}
+        for name in sorted(DATASETS):
+            with self._reading(name):
+                found[name] = self.dataset(name)
+        return found
 
     def dataset(self, name: str) -> h5py.Dataset:
-        """One of them, opened once: opening one anew reads its chunk index again. Raises KeyError."""
+        """One of them, opened once: opening one anew reads its chunk index again.
+
+        Looked at before: HDF5 would open other files for one that says so, and run any filter over it.
+        Raises KeyError where it is missing, ValueError where it is not as it must be.
+        """
         if name not in self._datasets:
-            self._datasets[name] = self._file[name]
+            self._datasets[name] = open_dataset(self._file, name, self._sides)
         return self._datasets[name]
 
     @property
@@ -129,8 +143,8 @@ class Shard:
         """SHA-256 of file and decoded pixels: `foreground` and `alpha` (2, 32), `background` (n, 2, 32)."""
         with self._reading("sources"):
             return {
-                "foreground": np.asarray(self._file.attrs["foreground_source"]),
-                "alpha": np.asarray(self._file.attrs["alpha_source"]),
+                "foreground": self._attribute("foreground_source"),
+                "alpha": self._attribute("alpha_source"),
                 "background": np.asarray(self.dataset("background_source")[:]),
             }
 
@@ -157,23 +171,23 @@ class Shard:
 
     def composite(self, i: int, window: Window = WHOLE) -> UInt8Image:
         """A window of composite `i`, (h, w, 3)."""
-        return self._read("composite", (i, *window))
+        return self._window("composite", window, i)
 
     def background(self, i: int, window: Window = WHOLE) -> UInt8Image:
         """A window of background `i`, (h, w, 3): 0 where it is not kept."""
-        return self._read("background", (i, *window))
+        return self._window("background", window, i)
 
     def foreground(self, window: Window = WHOLE) -> UInt8Image:
         """A window of the foreground's colours, (h, w, 3)."""
-        return self._read("foreground", window)
+        return self._window("foreground", window)
 
     def alpha(self, window: Window = WHOLE) -> UInt8Mask:
         """A window of the matte, (h, w)."""
-        return self._read("alpha", window)
+        return self._window("alpha", window)
 
     def distance(self, window: Window = WHOLE) -> UInt8Mask:
         """A window of the distance to the transition region, (h, w)."""
-        return self._read("distance", window)
+        return self._window("distance", window)
 
     def fill(
         self,
@@ -190,7 +204,22 @@ class Shard:
         `layer`, the number of the composite. What is not read stays as it is.
         """
         with self._reading(name):
-            grid.read(self.dataset(name), into, tiles=tiles, layer=layer)
+            data, sparse = self.dataset(name), name == "background"
+            if layer is not None and not -self._sides["n"] <= layer < self._sides["n"]:
+                raise IndexError(f"{name} {layer} of {self._sides['n']} in {self.path}")
+            place = layer if layer is None else layer % self._sides["n"]
+            read_window(data, into, grid, layer=place, tiles=tiles, sparse=sparse)
+
+    def _window(self, name: str, window: Window, layer: int | None = None) -> NDArray[np.uint8]:
+        with self._reading(name):
+            self.dataset(name)
+        shape = self._sides["h"], self._sides["w"]
+        sides = [len(range(*part.indices(side))) for part, side in zip(window, shape, strict=True)]
+        colours = (3,) if DATASETS[name].shape[-1] == 3 else ()
+        into = np.zeros((*sides, *colours), np.uint8)
+        if into.size:
+            self.fill(into, name, TileGrid(*shape, window), layer=layer)
+        return into
 
     def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
         with self._reading(f"{name}{list(where)}" if where else name):
@@ -201,13 +230,12 @@ class Shard:
         """What HDF5 finds wrong in the block becomes a ShardError that names the file and `what`."""
         try:
             yield
-        except (KeyError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ShardError:
+            raise
+        except BROKEN as error:
             raise ShardError(
                 f"{self.path}: {what} cannot be read ({first_line(error)}): run `dimtool verify-composites`"
             ) from error
 
     def close(self) -> None:
         self._file.close()
-
-
-_NOT_WHOLE = (KeyError, AttributeError, TypeError, ValueError, OSError)  # what a broken file gives

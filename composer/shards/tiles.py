@@ -7,10 +7,15 @@ filter (hdf5plugin's, id 32033) decodes it.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import struct
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import h5py
+import hdf5plugin
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +142,59 @@ def create_image_stack(file: h5py.File, name: str, count: int, height: int, widt
     )
 
 
-def filters_of(dataset: h5py.Dataset) -> list[int]:
-    """The numbers of a dataset's HDF5 filters, in the order in which they are applied."""
-    properties = dataset.id.get_create_plist()
-    return [int(properties.get_filter(i)[0]) for i in range(properties.get_nfilters())]
+# OpenJPH writes to C's own streams what it thinks of a damaged tile. That would break what a command prints
+# for programs, and says nothing that our error does not say better.
+
+
+def _streams() -> tuple[list[ctypes.c_void_p], list[int | None], int | None]:
+    """C's `stdout` and `stderr` as variables, what they are, and a stream that keeps nothing.
+
+    Python's own streams do not use them. Empty where the C library has no such variables.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        variables = [ctypes.c_void_p.in_dll(library, name) for name in ("stdout", "stderr")]
+        library.fopen.restype = ctypes.c_void_p
+        return variables, [each.value for each in variables], library.fopen(os.devnull.encode(), b"w")
+    except (AttributeError, OSError, TypeError, ValueError):
+        return [], [], None
+
+
+def _silence_library(nowhere: int) -> None:
+    """OpenJPH keeps the streams of the moment when it was loaded; it takes others."""
+    with suppress(AttributeError, KeyError, OSError):
+        library = ctypes.CDLL(hdf5plugin.get_config().registered_filters["htj2k"])
+        for kind, length in (("info", 15), ("warning", 18), ("error", 16)):
+            getattr(library, f"_ZN4ojph{length}set_{kind}_streamEP8_IO_FILE")(ctypes.c_void_p(nowhere))
+
+
+class _Mute:
+    """Points C's streams to nowhere while any thread is in the block."""
+
+    def __init__(self) -> None:
+        self._variables, self._own, self._nowhere = _streams()
+        self._lock, self._inside = threading.Lock(), 0
+        if self._nowhere is not None:
+            _silence_library(self._nowhere)
+
+    def step(self, by: int) -> None:
+        """One thread more in the block, or less."""
+        if self._nowhere is None:
+            return
+        with self._lock:
+            self._inside += by
+            for variable, own in zip(self._variables, self._own, strict=True):
+                variable.value = self._nowhere if self._inside else own
+
+
+_MUTE = _Mute()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """In the block, C code that prints is not heard; what Python writes is."""
+    _MUTE.step(+1)
+    try:
+        yield
+    finally:
+        _MUTE.step(-1)

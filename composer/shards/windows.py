@@ -24,8 +24,8 @@ class TileGrid:
     """
 
     def __init__(self, height: int, width: int, window: Window = WHOLE) -> None:
-        self._origin, self._edges = [], []
-        for side, tile, part in zip((height, width), tile_shape(height, width), window, strict=True):
+        self._origin, self._edges, self._tile = [], [], tile_shape(height, width)
+        for side, tile, part in zip((height, width), self._tile, window, strict=True):
             start, stop, _ = part.indices(side)
             inner = range(start - start % tile + tile, stop, tile)
             self._origin.append(start)
@@ -54,6 +54,13 @@ class TileGrid:
         rows, columns = (list(pairwise(edges.tolist())) for edges in self._edges)
         found = [extreme.reduce(values[y0:y1, x0:x1], axis=None) for y0, y1 in rows for x0, x1 in columns]
         return np.array(found, np.uint8).reshape(self.shape)
+
+    def corners(self, tiles: Mask) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Row and column of each chosen tile in the grid, and the tile's own top left pixel in the image."""
+        rows, columns = self._tile
+        first = [start // side for start, side in zip(self._origin, self._tile, strict=True)]
+        for row, column in np.argwhere(tiles).tolist():
+            yield (row, column), ((first[0] + row) * rows, (first[1] + column) * columns)
 
     def blocks(self, tiles: Mask) -> Iterator[Window]:
         """The chosen tiles' pixels in the window, cut at its borders; neighbours in a row as one block."""

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image
 from ...files import file_sha256
-from ...text import count
+from ...text import count, first_line
 from ..pixels.composition import composite
 from ..pixels.trimap import sample_centers, transition_distance, transition_region
 from ..shards.decoder import TileDecoder, TileError
 from ..shards.index import ShardRecord
-from ..shards.layout import ShardError, datasets_of
+from ..shards.layout import BACKGROUND_RADIUS, DATASETS, ShardError
 from ..shards.reader import Shard
-from ..shards.tiles import HTJ2K, Corner, filters_of, opaque_tiles, tile_corners, tile_shape
+from ..shards.structure import BROKEN, end_of_file
+from ..shards.tiles import Corner, opaque_tiles, tile_corners
 from ..sources.images import sha256
 from .check_sources import Sources
 from .duplicates import PerceptualHash, perceptual_hash
@@ -36,6 +36,7 @@ class ShardFacts:
 
     perceptual: None where the shared arrays are not looked at. alpha_histogram: (256,) pixels; unknown:
     share of the pixels in a trimap of radius 10; enlarged: the factor of each background, 1 for none.
+    background_sha256: of each background's pixels.
     """
 
     foreground: str
@@ -47,6 +48,7 @@ class ShardFacts:
     alpha_histogram: NDArray[np.int64]
     unknown: float
     enlarged: tuple[float, ...]
+    background_sha256: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def check_shard(task: ShardTask) -> ShardReport:
                 facts = _facts(subject)
                 check_maps(subject)
                 _check_composites(subject)
-    except (ShardError, RuntimeError) as error:  # HDF5 has both for damage to its own structures
+    except (ShardError, *BROKEN) as error:  # HDF5 has all of them for damage to its own structures
         subject.found("format", _without_path(error, subject.path))
     return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
 
@@ -94,53 +96,41 @@ def check_format(subject: Subject) -> bool:
     """Header, datasets, shapes, types, and the presence of every tile. Whether pixels can be looked at."""
     subject.tally.tried["format"] += 1
     before = len(subject.tally.findings)
-    record, header, datasets = subject.task.record, subject.shard.header, subject.shard.datasets
-    there = (header.split, header.index, header.foreground, len(header.backgrounds))
-    listed = (subject.task.split, record.index, record.foreground, record.composites)
-    if there != listed:
-        subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
-    for name, (shape, kind) in datasets_of(record.composites, record.height, record.width).items():
-        data = datasets.get(name)
-        if not isinstance(data, h5py.Dataset):
+    for name in DATASETS:
+        try:
+            subject.shard.dataset(name)
+        except KeyError:
             subject.found("format", f"dataset {name} is missing")
-        elif not _fits(data, shape, kind):
-            found = (data.shape, data.dtype.str)
-            what = f"dataset {name} is of another shape or type"
-            subject.found("format", what, expected=(shape, kind), found=found)
+        except BROKEN as error:
+            subject.found("format", f"dataset {first_line(error)}")
     if len(subject.tally.findings) == before:
-        _check_attributes(subject)
-        _check_tiles(subject)
+        _check_header(subject)
+    if len(subject.tally.findings) == before:
+        _check_places(subject, "composite", tile_corners(*subject.shard.shape))
+        _check_places(subject, "background", subject.kept)
     return len(subject.tally.findings) == before
 
 
-def _fits(data: h5py.Dataset, shape: tuple[int | None, ...], kind: str) -> bool:
-    found = data.shape or ()
-    sides = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
-    return sides and data.dtype.str.lstrip("<|").startswith(kind)
-
-
-def _check_attributes(subject: Subject) -> None:
-    """Those that opening a shard does not need."""
-    digests = subject.shard.source_digests
-    for name in ("foreground", "alpha"):
-        if digests[name].shape != (2, 32):
-            subject.found("format", f"attribute {name}_source is no pair of digests")
-    if not subject.shard.versions:
-        subject.found("format", "attribute versions is empty")
-
-
-def _check_tiles(subject: Subject) -> None:
-    """Exactly the tiles that there must be: an unwritten one would read as zeros."""
-    record = subject.task.record
-    for name, corners in (
-        ("composite", tile_corners(record.height, record.width)),
-        ("background", subject.kept),
-    ):
-        stack = subject.shard.dataset(name)
-        if filters_of(stack) != [HTJ2K] or stack.chunks != (1, *tile_shape(record.height, record.width), 3):
-            subject.found("format", f"dataset {name} is not cut into HTJ2K tiles", found=stack.chunks)
-        else:
-            _check_places(subject, name, corners)
+def _check_header(subject: Subject) -> None:
+    """What the shard says of itself, against the index and against what every shard of this version says."""
+    record, shard = subject.task.record, subject.shard
+    header = shard.header
+    there = (header.split, header.index, header.foreground, shard.count, *shard.shape)
+    listed = (
+        *(subject.task.split, record.index, record.foreground),
+        *(record.composites, record.height, record.width),
+    )
+    if there != listed:
+        subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
+    if header.background_radius != BACKGROUND_RADIUS:
+        what = "the background is kept within another radius than in a shard of this version"
+        subject.found("format", what, expected=BACKGROUND_RADIUS, found=header.background_radius)
+    if not shard.versions or shard.versions != record.versions:
+        what = "it names other versions than the index"
+        subject.found("format", what, expected=record.versions, found=shard.versions)
+    if (end := end_of_file(subject.path)) != (size := subject.path.stat().st_size):
+        subject.found("format", "the file goes on behind its end", expected=end, found=size)
+    _ = shard.source_digests  # raises where they are none
 
 
 def _check_places(subject: Subject, name: str, corners: Sequence[Corner]) -> None:
@@ -235,6 +225,7 @@ def _facts(subject: Subject) -> ShardFacts:
         alpha_histogram=np.bincount(alpha.ravel(), minlength=256),
         unknown=float((subject.distance <= UNKNOWN_RADIUS).mean()),
         enlarged=tuple(enlarged.tolist()),
+        background_sha256=tuple(each.tobytes() for each in shard.source_digests["background"][:, 1]),
     )
 
 

@@ -56,6 +56,14 @@ class Sources:
             what = f"its background is not that of the source in {count(wrong, 'pixel')}"
             self.subject.found("composition", what, composite=i)
 
+    def _check_size(self, i: int, original: Original) -> None:
+        size = self.subject.background_sizes[i].tolist()
+        if original.source is not None and size != [*original.source.pixels.shape[:2]]:
+            what = "its background_size is not that of the source"
+            self.subject.found(
+                "format", what, composite=i, expected=original.source.pixels.shape[:2], found=size
+            )
+
     def _tell(self, original: Original, i: int | None) -> None:
         """Count what was looked at, and say what is wrong with it."""
         tried = self.subject.tally.tried

@@ -11,7 +11,7 @@ from ...progress import Reporter
 from ..building.scratch import scratch_of, sole_builder
 from ..building.work import ShardJob, build_shard, examine_shard
 from ..engines.local import Engine
-from ..shards.index import ShardRecord, write_index
+from ..shards.index import ShardRecord, read_index, write_index
 from ..shards.layout import current_versions
 from ..sources.manifest import Failure
 from .check_set import FolderReport
@@ -26,10 +26,14 @@ _MENDED = REPAIRABLE | {"source", "decoder"}
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """rebuilt: the shards built anew. findings: what is still wrong: what building anew could not mend."""
+    """rebuilt: the shards built anew. findings: what is still wrong: what building anew could not mend.
+
+    reasons: why bad shards were left, where that is not one of the findings.
+    """
 
     rebuilt: tuple[str, ...]
     findings: tuple[Finding, ...]
+    reasons: tuple[str, ...]
 
 
 def repair_shards(
@@ -45,14 +49,28 @@ def repair_shards(
     folders = {str(report.folder) for report in verification.folders}
     left = [finding for finding in verification.findings if finding.folder not in folders]
     rebuilt: list[str] = []
+    reasons: list[str] = []
     for report in verification.folders:
         mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
+        reasons += _why_not(report, mine)
         records, failures = _rebuild(report, _jobs(report, mine), engine, reporter)
         left += [finding for finding in mine if finding.shard not in records or finding.check not in _MENDED]
         left += [finding for failure in failures for finding in _told(report.folder, failure)]
         left += _check_again(report, list(records.values()), engine)
         rebuilt += [str(report.folder / name) for name in sorted(records)]
-    return Repair(rebuilt=tuple(rebuilt), findings=tuple(left))
+    return Repair(rebuilt=tuple(rebuilt), findings=tuple(left), reasons=tuple(reasons))
+
+
+def _why_not(report: FolderReport, findings: Sequence[Finding]) -> list[str]:
+    """Why bad shards of a folder are left: its sources are not known, or the lists do not ask for them."""
+    bad = {each.shard for each in findings if each.shard and each.check in REPAIRABLE}
+    if bad and report.manifest is None:
+        return [f"{report.folder}: nothing can be built anew without the sources: name them with --sources"]
+    asked = {job.path.name for job in _jobs(report, findings)}
+    return [
+        f"{report.folder / name}: left: the index or the lists do not have it, or a source is missing"
+        for name in sorted(bad - asked)
+    ]
 
 
 def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
@@ -60,7 +78,6 @@ def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
     if report.manifest is None:
         return []
     entries = {entry.shard_name: entry for entry in report.manifest.entries}
-    same_versions = report.index.versions == current_versions()
     bad = {finding.shard for finding in findings if finding.check in REPAIRABLE}
     return [
         ShardJob(
@@ -68,7 +85,7 @@ def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
             split=report.manifest.split,
             folder=report.folder,
             scratch=scratch_of(report.folder),
-            sha256=record.sha256 if same_versions else "",
+            sha256=record.sha256 if record.versions == current_versions() else "",
         )
         for record in report.index.shards
         if record.file in bad & entries.keys()
@@ -84,16 +101,32 @@ def _rebuild(
     if not jobs:
         return records, failures
     reporter.planned(sum(len(job.entry.backgrounds) for job in jobs))
-    with sole_builder(report.folder), closing(engine.run(_rebuild_shard, jobs)) as outcomes:
-        for outcome in outcomes:
-            reporter.finished(outcome)
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                records[outcome.file] = outcome
-        shards = tuple(records.get(record.file, record) for record in report.index.shards)
-        write_index(report.folder, replace(report.index, shards=shards))
+    with sole_builder(report.folder):
+        verified = {record.file: record for record in report.index.shards}
+        there = {record.file: record for record in read_index(report.folder).shards}
+        still = [job for job in jobs if there.get(job.path.name) == verified[job.path.name]]
+        failures += [_meanwhile(job) for job in jobs if job not in still]
+        with closing(engine.run(_rebuild_shard, still)) as outcomes:
+            for outcome in outcomes:
+                reporter.finished(outcome)
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                else:
+                    records[outcome.file] = outcome
+                    _put(report.folder, outcome)
     return records, failures
+
+
+def _put(folder: Path, built: ShardRecord) -> None:
+    """Into the index as it is now, hours after the verification, in place of that shard's record alone."""
+    index = read_index(folder)
+    shards = tuple(built if record.file == built.file else record for record in index.shards)
+    write_index(folder, replace(index, shards=shards))
+
+
+def _meanwhile(job: ShardJob) -> Failure:
+    error = f"{job.path} was built anew or left the index since it was verified: verify again"
+    return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
 
 
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:

@@ -81,6 +81,10 @@ class Subject:
         return self.shard.distance()
 
     @cached_property
+    def background_sizes(self) -> NDArray[np.uint16]:
+        return self.shard.background_sizes
+
+    @cached_property
     def band(self) -> NDArray[np.bool_]:
         """Where backgrounds are kept, (h, w)."""
         return background_band(self.alpha, self.distance, self.shard.header.background_radius)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from ...files import part_of
+from ...files import LockedError, locked, part_of
 from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     MODEL_NAME,
@@ -117,10 +116,10 @@ def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
     config.out.mkdir(parents=True, exist_ok=True)
     refuse_foreign(config.out)
     try:
-        with FileLock(config.out / ".lock", timeout=0):
+        with locked(config.out / ".lock"):
             run.notes = begin_run(config)
             yield run
-    except Timeout as error:
+    except LockedError as error:
         raise RunError(
             f"another training is at work in {config.out}: wait for it, or give another --out"
         ) from error

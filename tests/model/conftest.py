@@ -203,6 +203,6 @@ def write_plain() -> Callable[..., None]:
         write_shard(folder / f"{number:04}-plain {number}.h5", header, matte, layers)
         records = tuple(record_of(path) for path in sorted(folder.glob("*.h5")))
         asked = sum(record.composites for record in records)
-        write_index(folder, Index(split="train", per_fg=2, asked=asked, versions={}, shards=records))
+        write_index(folder, Index(split="train", per_fg=2, asked=asked, shards=records))
 
     return write

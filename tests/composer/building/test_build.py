@@ -61,7 +61,11 @@ def test_nothing_else_is_left(built: Path) -> None:
         *(f"{k:04}-f{k}.h5" for k in range(4)),
         "index.json",
     ]
-    assert sorted(path.name for path in (built / ".build").iterdir()) == ["lists.json", "lock"]
+    assert sorted(path.name for path in (built / ".build").iterdir()) == [
+        "journal.jsonl",
+        "lists.json",
+        "lock",
+    ]
 
 
 def test_the_number_of_jobs_does_not_show(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_shards_of_other_versions_are_kept_with_a_note(
 ) -> None:
     root, out = own
     with h5py.File(out / "0001-f1.h5", "r+") as shard:
-        shard.attrs["versions"] = json.dumps({"dimtool": "0.0.1", "pillow": "1"})
+        shard.attrs["versions"] = np.bytes_(json.dumps({"dimtool": "0.0.1", "pillow": "1"}))
     before = stamps(out)
     outcome = build(root, out)
     assert outcome.code == 0
@@ -217,3 +218,67 @@ def test_a_longer_list_goes_on(
     assert build(longer, out).code == 0
     assert {name: stamp for name, stamp in stamps(out).items() if name in before} == before
     assert len(read_index(out).shards) == 5
+
+
+# ---- records ----------------------------------------------------------------------------------------------
+
+
+def lines_of(out: Path) -> dict[str, tuple[dict[str, Any], list[int]]]:
+    lines = (out / ".build/journal.jsonl").read_text().splitlines()
+    return {record["file"]: (record, stamp) for record, stamp in map(json.loads, lines)}
+
+
+def test_a_record_is_of_the_very_file(own: tuple[Path, Path], build: Any, visible: Any, built: Path) -> None:
+    """A file of the same name and size that came later is hashed: its record is not the old one's."""
+    root, out = own
+    (out / "index.json").unlink()
+    assert build(root, out).code == 0  # the copies are other files than those that were built: hashed
+    for record, stamp in lines_of(out).values():
+        found = (out / record["file"]).stat()
+        assert stamp == [found.st_size, found.st_mtime_ns, found.st_ino]
+    shard, lines = out / "0001-f1.h5", lines_of(out)
+    times = shard.stat()
+    for change in (
+        lambda: os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns + 1)),
+        lambda: shutil.copy2(shard, out / "x") and (out / "x").rename(shard),
+    ):
+        lines["0001-f1.h5"][0]["sha256"] = "0" * 64  # what nobody hashes again would stay
+        text = "".join(json.dumps(line) + "\n" for line in lines.values())
+        (out / ".build/journal.jsonl").write_text(text)
+        (out / "index.json").unlink()
+        change()
+        assert build(root, out).code == 0
+        assert visible(out) == visible(built)
+        lines = lines_of(out)
+
+
+def test_what_is_known_is_not_hashed_again(
+    own: tuple[Path, Path], build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = own
+    assert build(root, out).code == 0
+    monkeypatch.setattr("dimtool.composer.building.records.record_of", lambda path: pytest.fail(str(path)))
+    assert build(root, out).code == 0
+
+
+def test_versions_stay_with_their_shards(own: tuple[Path, Path], build: Any) -> None:
+    """A build that has nothing to do after an upgrade does not call old shards new."""
+    root, out = own
+    with h5py.File(out / "0001-f1.h5", "r+") as shard:
+        shard.attrs["versions"] = np.bytes_(json.dumps({"dimtool": "0.0.1"}))
+    assert build(root, out).code == 0
+    assert [each.versions == {"dimtool": "0.0.1"} for each in read_index(out).shards] == [0, 1, 0, 0]
+
+
+def test_an_unreadable_source_stops_nothing(own: tuple[Path, Path], build: Any, stamps: Any) -> None:
+    """Its shard stays as it is, and that it was not compared is said."""
+    root, out = own
+    (root / "bg" / "b2.jpg").unlink()
+    os.mkfifo(root / "bg" / "b2.jpg")  # what cannot be read by root either; a pipe would be waited for
+    (out / "0003-f3.h5").unlink()
+    before = stamps(out)
+    outcome = build(root, out)
+    assert outcome.code in (0, 1)
+    assert before.items() <= stamps(out).items()
+    assert (out / "0003-f3.h5").exists()
+    assert any("b2.jpg" in line for line in outcome.lines)

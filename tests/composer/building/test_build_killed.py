@@ -36,7 +36,11 @@ class Torture:
         assert self.start().wait(timeout=300) == 0
         self.seconds = self.seconds or time.monotonic() - started
         assert {path.name for path in self.out.iterdir()} == {".build", *self.whole}
-        assert {path.name for path in (self.out / ".build").iterdir()} == {"lock", "lists.json"}
+        assert {path.name for path in (self.out / ".build").iterdir()} == {
+            "lock",
+            "lists.json",
+            "journal.jsonl",
+        }
         self.check()
 
     def check(self) -> None:

@@ -285,7 +285,7 @@ def test_what_cannot_be_shown_does_not_stop_the_page(copied_set: _Set, tmp_path:
     (broken / "index.json").write_text("{")
     empty = copied_set.shards.parent / "empty"
     empty.mkdir()
-    write_index(empty, Index(split="val", per_fg=20, asked=0, versions={}, shards=()))
+    write_index(empty, Index(split="val", per_fg=20, asked=0, shards=()))
     page = _Page(write_report(_verify(copied_set.shards.parent), tmp_path / "report"))
     _check_files(page)
     assert page.text.count("cannot be decoded: the tile at row 0, column 0") >= 2  # finding, picture
@@ -298,7 +298,7 @@ def test_what_cannot_be_shown_does_not_stop_the_page(copied_set: _Set, tmp_path:
 def test_a_folder_without_shards_is_no_reason_for_praise(tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     shards.mkdir()
-    write_index(shards, Index(split="train", per_fg=100, asked=0, versions={}, shards=()))
+    write_index(shards, Index(split="train", per_fg=100, asked=0, shards=()))
     page = _Page(write_report(_verify(shards), tmp_path / "report"))
     assert "No composite was looked into" in page.text
     assert "No shard can be read." in page.text

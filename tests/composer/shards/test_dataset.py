@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +266,14 @@ def test_missing_shard(tmp_path: Path, shard_folder: Fill) -> None:
     with pytest.raises(ShardError, match=r"0001-a\.h5"):
         dataset[3]
     dataset.close()
+
+
+@pytest.mark.parametrize("max_open", [1, 3])
+def test_threads_read_at_once(folder: Path, max_open: int) -> None:
+    """More shards than stay open: one that has to make room is not closed under who reads it."""
+    expected = [sample.composite.copy() for sample in CompositeDataset(folder)]
+    dataset = CompositeDataset(folder, max_open=max_open)
+    order = np.random.default_rng(0).integers(0, len(dataset), 200).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        right = pool.map(lambda i: np.array_equal(dataset[i].composite, expected[i]), order)
+        assert all(right)

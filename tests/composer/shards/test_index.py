@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from dimtool.composer.shards.index import Index, ShardRecord, by_index, read_index, record_of, write_index
-from dimtool.composer.shards.layout import ShardError
+from dimtool.composer.shards.layout import ShardError, current_versions
 
 INDEX = Index(
     split="test",
     per_fg=20,
     asked=60,
-    versions={"dimtool": "1", "pillow": "2"},
     shards=(
         ShardRecord(
             file="0001-ä b.h5",
@@ -28,6 +27,7 @@ INDEX = Index(
             width=9,
             bytes=1234,
             sha256="0f" * 32,
+            versions={"dimtool": "1", "pillow": "2"},
         ),
         ShardRecord(
             file="0002-c.h5",
@@ -38,6 +38,7 @@ INDEX = Index(
             width=2,
             bytes=5,
             sha256="a",
+            versions={"dimtool": "2", "pillow": "2"},
         ),
     ),
 )
@@ -64,7 +65,6 @@ def test_content_is_as_the_format_says(tmp_path: Path) -> None:
         "per_fg": 20,
         "asked": 60,
         "composites": 39,
-        "versions": {"dimtool": "1", "pillow": "2"},
     }
     assert shards[0] == {
         "file": "0001-ä b.h5",
@@ -75,6 +75,7 @@ def test_content_is_as_the_format_says(tmp_path: Path) -> None:
         "width": 9,
         "bytes": 1234,
         "sha256": "0f" * 32,
+        "versions": {"dimtool": "1", "pillow": "2"},
     }
 
 
@@ -82,7 +83,8 @@ def test_same_index_same_bytes(tmp_path: Path) -> None:
     """Whatever the order in which the versions were collected; nothing else is left in the folder."""
     write_index(tmp_path, INDEX)
     first = (tmp_path / "index.json").read_bytes()
-    write_index(tmp_path, replace(INDEX, versions=dict(reversed(INDEX.versions.items()))))
+    turned = [replace(each, versions=dict(reversed(each.versions.items()))) for each in INDEX.shards]
+    write_index(tmp_path, replace(INDEX, shards=tuple(turned)))
     assert (tmp_path / "index.json").read_bytes() == first
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
@@ -99,6 +101,7 @@ def test_record_of_a_shard(tmp_path: Path, shard_folder: Callable[..., list[obje
         width=7,
         bytes=len(path.read_bytes()),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        versions=current_versions(),
     )
 
 
@@ -109,9 +112,27 @@ def test_records_in_the_order_of_the_list() -> None:
 
 def broken(change: Callable[[dict[str, object]], object]) -> str:
     content = json.loads(json.dumps({"format": "dimtool-index", "version": 1, "composites": 0, "split": "a"}))
-    content |= {"per_fg": 1, "asked": 0, "versions": {}, "shards": []}
+    content |= {"per_fg": 1, "asked": 0, "shards": []}
     changed = change(content)
     return json.dumps(content if changed is None else changed)
+
+
+def one_shard(**changes: object) -> Callable[[dict[str, object]], dict[str, object]]:
+    """The second shard's record, changed."""
+
+    def change(content: dict[str, object]) -> dict[str, object]:
+        content["shards"] = [{**asdict(INDEX.shards[1]), **changes}]
+        return content | {"composites": changes.get("composites", 19)}
+
+    return change
+
+
+WRONG = [
+    ("file", "../0002-c.h5"), ("file", "/etc/passwd"), ("file", "0002.txt"), ("file", 3), ("file", "a\0.h5"),
+    ("composites", 10**12), ("composites", "19"), ("composites", 0), ("composites", 1.5), ("index", -1),
+    ("height", 0), ("width", 70_000), ("bytes", -5), ("bytes", 10**30), ("sha256", None),
+    ("versions", []), ("versions", {"pillow": 3}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -130,6 +151,13 @@ def broken(change: Callable[[dict[str, object]], object]) -> str:
         broken(lambda content: {name: value for name, value in content.items() if name != "format"}),
         broken(lambda content: {**content, "version": 2}),
         broken(lambda content: {**content, "format": "dimtool-shard"}),
+        broken(lambda content: {**content, "asked": "many"}),
+        broken(lambda content: {**content, "per_fg": True}),
+        "[" * 100_000,
+        *(broken(one_shard(**{name: value})) for name, value in WRONG),
+        broken(
+            lambda content: one_shard()(content) | {"composites": 38, "shards": [content["shards"][0]] * 2}
+        ),
     ],
 )
 def test_no_index(tmp_path: Path, text: str) -> None:
@@ -149,3 +177,33 @@ def test_index_that_is_no_text(tmp_path: Path) -> None:
         read_index(tmp_path / "missing")
     with pytest.raises(ShardError, match="does not exist"):
         read_index(tmp_path / "index.json")  # a file in the place of a folder
+
+
+def test_a_whole_one_is_taken(tmp_path: Path) -> None:
+    """What the tests above change."""
+    (tmp_path / "index.json").write_text(broken(one_shard()), encoding="utf-8")
+    assert read_index(tmp_path).shards == INDEX.shards[1:]
+
+
+def test_versions_are_the_shards(tmp_path: Path) -> None:
+    """A mixed set says so; an index from before had one for all, and each record has it now."""
+    assert INDEX.versions == [{"dimtool": "1", "pillow": "2"}, {"dimtool": "2", "pillow": "2"}]
+    write_index(tmp_path, INDEX)
+    content = json.loads((tmp_path / "index.json").read_text())
+    for record in content["shards"]:
+        del record["versions"]
+    (tmp_path / "index.json").write_text(json.dumps({**content, "versions": {"dimtool": "0"}}))
+    assert read_index(tmp_path).versions == [{"dimtool": "0"}]
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    """The same after a way over the disk, another for any change of it."""
+    write_index(tmp_path, INDEX)
+    assert INDEX.fingerprint == read_index(tmp_path).fingerprint
+    changes = [replace(INDEX, asked=61), replace(INDEX, shards=INDEX.shards[:1])]
+    for name, value in asdict(INDEX.shards[0]).items():
+        other = {"a": "b"} if name == "versions" else value * 2 or "x"
+        changes.append(replace(INDEX, shards=(replace(INDEX.shards[0], **{name: other}), INDEX.shards[1])))
+    prints = {each.fingerprint for each in [INDEX, *changes]}
+    assert len(prints) == len(changes) + 1
+    assert all(len(each) == 64 for each in prints)

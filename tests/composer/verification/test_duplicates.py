@@ -195,7 +195,7 @@ def test_changed_real_foregrounds_are_found(real_foregrounds: dict[str, Cut], ch
 
 def shard(name: str, digest: int, bits: int | None) -> ShardReport:
     record = ShardRecord(
-        file=name, index=0, foreground=name, composites=1, height=1, width=1, bytes=0, sha256=""
+        file=name, index=0, foreground=name, composites=1, height=1, width=1, bytes=0, sha256="", versions={}
     )
     facts = ShardFacts(
         foreground=name,
@@ -204,6 +204,7 @@ def shard(name: str, digest: int, bits: int | None) -> ShardReport:
         perceptual=None if bits is None else (bits, 2**256 - 1 - bits),
         height=1,
         width=1,
+        background_sha256=(),
         alpha_histogram=np.zeros(256, np.int64),
         unknown=0.0,
         enlarged=(1.0,),
@@ -212,7 +213,7 @@ def shard(name: str, digest: int, bits: int | None) -> ShardReport:
 
 
 def folder(split: str, *shards: ShardReport) -> FolderReport:
-    index = Index(split=split, per_fg=1, asked=0, versions={}, shards=())
+    index = Index(split=split, per_fg=1, asked=0, shards=())
     return FolderReport(folder=Path(split), index=index, manifest=None, shards=shards)
 
 

@@ -81,7 +81,7 @@ def test_one_bad_shard(
     damage(out / "0002-f2.h5")
     before = stamps(out)
     assert not clean(out)
-    assert mend(out) == (0, {"rebuilt": [str(out / "0002-f2.h5")], "findings": []})
+    assert mend(out) == (0, {"rebuilt": [str(out / "0002-f2.h5")], "findings": [], "reasons": []})
     assert contents(out) == contents(built)
     after = stamps(out)
     assert {name for name in after if after[name] != before.get(name)} == {"0002-f2.h5"}
@@ -280,15 +280,17 @@ def test_other_versions_mend_what_their_decoders_agree_on(
     """The bytes are others, as a shard names its versions; the pixels are the same."""
     root, out = own
     cut_off(out / "0001-f1.h5")
-    assert mend(out, "--sources", root) == (0, {"rebuilt": [str(out / "0001-f1.h5")], "findings": []})
+    code, outcome = mend(out, "--sources", root)
+    assert (code, outcome["rebuilt"], outcome["findings"]) == (0, [str(out / "0001-f1.h5")], [])
     assert clean(out, "--sources", root)
     after, before = contents(out), contents(built)
     assert {name for name in before if after[name] != before[name]} == {"0001-f1.h5", "index.json"}
     with h5py.File(out / "0001-f1.h5") as one, h5py.File(built / "0001-f1.h5") as other:
         for name in one:
             assert np.array_equal(one[name][...], other[name][...])
-    # The index still says what the set was built with, so that the others can be mended byte for byte later.
-    assert read_index(out).versions == read_index(built).versions
+    # The others' records still say what they were built with, so that they can be mended byte for byte later.
+    there, before = read_index(out).shards, read_index(built).shards
+    assert [new.versions == old.versions for new, old in zip(there, before, strict=True)] == [1, 0, 1, 1]
 
 
 def test_other_versions_leave_a_shard_whose_source_has_changed(

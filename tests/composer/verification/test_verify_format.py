@@ -132,12 +132,32 @@ def test_a_missing_attribute(folder: Path, name: str, bench: Any) -> None:
     assert "run `dimtool verify" not in bench.only(bench.check(folder), "format").what
 
 
-def test_another_radius_asks_for_other_tiles(folder: Path, bench: Any) -> None:
+def test_another_alpha_asks_for_other_tiles(folder: Path, bench: Any) -> None:
     with bench.opened(folder) as file:
-        file.attrs["background_radius"] = 255
+        file["distance"][...] = 0
         file["alpha"][...] = 255
     finding = bench.only(bench.check(folder, maps=False), "format")
     assert finding.what == "background tiles are missing in every composite"
+
+
+def test_another_radius_is_no_shard_of_this_version(folder: Path, bench: Any) -> None:
+    with bench.opened(folder) as file:
+        file.attrs["background_radius"] = 63
+    finding = bench.only(bench.check(folder), "format")
+    assert (finding.expected, finding.found) == ("64", "63")
+
+
+def test_bytes_behind_the_end(folder: Path, bench: Any) -> None:
+    """HDF5 does not mind them, and the index was sealed anew."""
+    with (folder / NAME).open("ab") as file:
+        file.write(b"more than a shard has")
+    assert "behind its end" in bench.only(bench.check(folder), "format").what
+
+
+def test_other_versions_than_in_the_index(folder: Path, bench: Any) -> None:
+    with bench.opened(folder) as file:
+        file.attrs["versions"] = np.bytes_('{"dimtool": "7"}')
+    assert "other versions" in bench.only(bench.check(folder), "format").what
 
 
 def test_a_shard_of_fewer_composites(folder: Path, bench: Any) -> None:
@@ -185,7 +205,7 @@ def test_another_layout(folder: Path, layout: dict[str, Any], bench: Any) -> Non
         pixels = file["composite"][...]
         del file["composite"]
         file.create_dataset("composite", data=pixels, **layout)
-    assert "not cut into HTJ2K tiles" in bench.only(bench.check(folder), "format").what
+    assert "as in a shard" in bench.only(bench.check(folder), "format").what
 
 
 def test_no_text_lies_where_damage_hangs_hdf5(pristine: tuple[Path, Path]) -> None:

@@ -1,0 +1,77 @@
+"""Records of finished shards, and whether one from before can still be believed without hashing the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ...files import named, write_text
+from ..shards.index import ShardRecord, record_from, record_of
+
+
+class Stamp(NamedTuple):
+    """What tells a file from another that took its name: a rename keeps all three, a new file has others."""
+
+    bytes: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A record from before, with the stamp that the file had when it was made."""
+
+    record: ShardRecord
+    stamp: Stamp
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file. Raises OSError."""
+    found = path.stat()
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def trusted(known: Known | None, path: Path) -> ShardRecord:
+    """A record from before if it is of the very file at `path`, else a new one. Raises ShardError."""
+    return known.record if known and known.stamp == stamp_of(path) else record_of(path)
+
+
+class Journal:
+    """Records of the shards finished so far, so that going on need not hash them again.
+
+    A cache of this machine: a line cut off by a kill costs one shard's hashing. alone: whether the file
+    system could lock the folder.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = True) -> None:
+        self._path = path
+        self.alone = alone
+
+    def add(self, record: ShardRecord) -> None:
+        """Note a finished shard."""
+        with named(self._path), self._path.open("a", encoding="utf-8") as stream:
+            stream.write(self._line(record))
+
+    def known(self) -> dict[str, Known]:
+        """What was noted, by file name."""
+        found: dict[str, Known] = {}
+        if not self._path.is_file():
+            return found
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record, stamp = json.loads(line)
+                found[record["file"]] = Known(record=record_from(record), stamp=Stamp(*stamp))
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
+        return found
+
+    def settle(self, records: Sequence[ShardRecord]) -> None:
+        """Only what the index holds, now that it is written."""
+        write_text(self._path, "".join(map(self._line, records)))
+
+    def _line(self, record: ShardRecord) -> str:
+        stamp = stamp_of(self._path.parent.parent / record.file)
+        return json.dumps([asdict(record), stamp]) + "\n"
