@@ -42,7 +42,7 @@ def draw_set_command(
     \b
     Example:
       dimtool draw-set drawn --foregrounds 2000 --backgrounds 1500
-      dimtool build-dataset --fg-list drawn/train_fg.txt --per-fg 6
+      dimtool build-dataset --fg-list drawn/train_fg.txt --per-fg 6 --alpha-max 255
     """
     from ...progress import CountingBar
     from ..demo.training_set import draw_set

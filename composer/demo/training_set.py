@@ -44,8 +44,9 @@ class DrawnSet:
             f"{self.val_foregrounds:,} and {self.val_backgrounds:,} to validate with\n"
         )
         splits = ["train", "val"] if self.val_foregrounds else ["train"]
+        options = f"--per-fg {self.per_fg} --alpha-max 255"  # smoke and single hairs are faint, and meant so
         return text + "\n".join(
-            f"next: dimtool build-dataset --fg-list {self.folder / f'{split}_fg.txt'} --per-fg {self.per_fg}"
+            f"next: dimtool build-dataset --fg-list {self.folder / f'{split}_fg.txt'} {options}"
             for split in splits
         )
 

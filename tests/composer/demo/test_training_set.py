@@ -126,6 +126,7 @@ class TestLists:
             assert {int(name[-9:-4]) % HELD_BACK for name in val} == {HELD_BACK - 1}
         assert len(lines(tmp_path / "train_bg.txt")) == 116 * 5
         assert str(summary).count("next: dimtool build-dataset --fg-list") == 2
+        assert str(summary).count("--per-fg 5 --alpha-max 255") == 2
 
     def test_many_backgrounds_have_their_foregrounds_palette(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
