@@ -26,11 +26,19 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from ...errors import DimtoolError
+from ...names import image_formats
+from .formats import jpeg
+from .formats.foreign import DEVELOP, special_kind, what_is
+from .formats.jpeg import JpegStream
+from .formats.png import without_texts
 from .reading import ADOBE, Reading
 
 # Pillow's own limit against decompression bombs; enlarged backgrounds are held to it as well.
 MAX_PIXELS = 89_478_485
 MAX_SIDE = 65_535  # positions are stored in 16 bits
+
+# TIFF's tag of what a picture is, and the bit that says that it is a smaller one of another.
+_SUBFILE, _REDUCED = 254, 1
 
 # What Pillow's decoders raise for a damaged file; anything else is a fault of ours and must show.
 # (AVIF's raises RuntimeError.)
@@ -93,7 +101,18 @@ def read_photograph(path: Path) -> Source:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header alone. Raises SourceError."""
-    with _blamed(path), _opened(path, path) as image:
+    with _blamed(path):
+        _refuse_special(path)
+        try:
+            return _size(path, path)
+        except ValueError as error:
+            if isinstance(error, SourceError):
+                raise
+            return _size(path, io.BytesIO(without_texts(path.read_bytes())))
+
+
+def _size(path: Path, stream: Path | io.BytesIO) -> tuple[int, int]:
+    with _opened(path, stream) as image:
         return image.height, image.width
 
 
@@ -109,10 +128,35 @@ def check_pixels(height: int, width: int, what: str) -> None:
 def read_source(path: Path, convert: Convert, turn: Turn) -> Source:
     """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them."""
     with _blamed(path):
-        data = path.read_bytes()
-        with _opened(path, io.BytesIO(data)) as image:
-            pixels = turn(np.asarray(convert(image)), _orientation(image))
+        data = _contents(path)
+        try:
+            pixels = _decoded(path, data, convert, turn)
+        except ValueError as error:
+            plain = without_texts(data)
+            if isinstance(error, SourceError) or len(plain) == len(data):
+                raise
+            pixels = _decoded(path, plain, convert, turn)
     return Source(path, pixels, hashlib.sha256(data).digest())
+
+
+def _decoded(path: Path, data: bytes, convert: Convert, turn: Turn) -> NDArray[np.uint8]:
+    """A file's content -> pixels. Raises SourceError for codes that are not those of a whole picture."""
+    stream = JpegStream(data) if data.startswith(jpeg.SIGNATURE) else io.BytesIO(data)
+    with _opened(path, stream) as image:
+        pixels = turn(np.asarray(convert(image)), _orientation(image))
+    if isinstance(stream, JpegStream) and (damage := stream.damage()):
+        raise SourceError(f"{path} is damaged ({damage}): bring the file again, or save it anew as it is")
+    return pixels
+
+
+def _contents(path: Path) -> bytes:
+    _refuse_special(path)
+    return path.read_bytes()
+
+
+def _refuse_special(path: Path) -> None:
+    if kind := special_kind(path):
+        raise SourceError(f"{path} is {kind}, not a file: bring the file itself")
 
 
 def turn(pixels: NDArray[np.uint8], orientation: int, *, reading: Reading) -> NDArray[np.uint8]:
@@ -151,8 +195,10 @@ def _opened(path: Path, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
     # Its warnings speak of metadata and of sizes that check_pixels refuses: neither is in the pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(stream) as image:
+        with Image.open(stream, formats=image_formats()) as image:
             check_pixels(image.height, image.width, str(path))
+            if isinstance(image, TiffImageFile) and image.tag_v2.get(_SUBFILE, 0) & _REDUCED:
+                raise SourceError(f"{path} has a reduced picture first, as raw files of cameras: {DEVELOP}")
             yield image
 
 
@@ -168,16 +214,12 @@ def _blamed(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceError(f"{path} does not exist: bring the file, or take it off the list") from error
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path} is {_what_is(path)}: bring the file again") from error
+        raise SourceError(f"{path} is {what_is(path)}") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
             message = f"{path} cannot be read ({error.strerror}): check it, or take it off the list"
             raise SourceError(message) from error
         raise SourceError(f"{path} is damaged ({error}): bring the file again") from error
-
-
-def _what_is(path: Path) -> str:
-    return "not an image that Pillow knows" if path.stat().st_size else "empty (0 bytes)"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image | NDArray[np.uint8]:

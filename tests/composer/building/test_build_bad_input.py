@@ -64,7 +64,7 @@ BAD: dict[str, tuple[Spoil, str, str]] = {
     "no image": (
         lambda path: path.write_text("<html>404</html>"),
         "bg/b3.jpg",
-        "{file} is not an image that Pillow knows: bring the file again",
+        "{file} is a web page, not an image: bring the file again",
     ),
     "bomb": (
         lambda path: path.write_bytes(_huge_png(40_000)),
