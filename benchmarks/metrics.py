@@ -91,8 +91,8 @@ def plain_connectivity(prediction: UInt8Mask, truth: UInt8Mask, trimap: UInt8Mas
 METRICS: dict[str, tuple[Metric, Metric]] = {
     "sad": (plain_sad, metrics.sad),
     "mse": (plain_mse, metrics.mse),
-    "grad": (plain_gradient, metrics.gradient_error),
-    "conn": (plain_connectivity, metrics.connectivity_error),
+    "grad": (plain_gradient, metrics.gradient),
+    "conn": (plain_connectivity, metrics.connectivity),
 }
 
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 from scipy import ndimage
 
 from dimtool import metrics
-from dimtool.metrics import Scores, matting_scores
+from dimtool.metrics import MeanScores, Scores, connected, gradients, matting_scores
 
 Mask = npt.NDArray[np.uint8]
 Vector = tuple[Mask, Mask, Mask]
@@ -43,6 +44,11 @@ def measured(trimap: Mask, *, everywhere: bool = False) -> list[Pixel]:
 
 def slow_sad(p: Mask, t: Mask, trimap: Mask, *, everywhere: bool = False) -> float:
     return sum(abs(int(p[at]) - int(t[at])) for at in measured(trimap, everywhere=everywhere)) / 255 / 1000
+
+
+def slow_mad(p: Mask, t: Mask, trimap: Mask, *, everywhere: bool = False) -> float:
+    pixels = measured(trimap, everywhere=everywhere)
+    return sum(abs(int(p[at]) - int(t[at])) for at in pixels) / 255 / len(pixels)
 
 
 def slow_mse(p: Mask, t: Mask, trimap: Mask, *, everywhere: bool = False) -> float:
@@ -194,8 +200,9 @@ BY_HAND: dict[str, tuple[Callable[..., float], Vector, float]] = {
 FAST: dict[Callable[..., float], Callable[..., float]] = {
     slow_sad: metrics.sad,
     slow_mse: metrics.mse,
-    slow_gradient: metrics.gradient_error,
-    slow_connectivity: metrics.connectivity_error,
+    slow_gradient: metrics.gradient,
+    slow_connectivity: metrics.connectivity,
+    slow_mad: metrics.mad,
 }
 
 
@@ -266,9 +273,7 @@ def test_gradient_of_a_ramp() -> None:
     truth = ramp(5, 52, 20)
     answer = sum(value * (j - 4) for row in kernel() for j, value in enumerate(row)) / 51
     expected = 44 * 12 * answer**2 / 1000
-    assert metrics.gradient_error(np.full_like(truth, 99), truth, inner(truth.shape)) == pytest.approx(
-        expected
-    )
+    assert metrics.gradient(np.full_like(truth, 99), truth, inner(truth.shape)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("prediction", [ramp(5, 26, 26), ramp(10, 26, 26).T, 255 - ramp(10, 26, 26)])
@@ -276,7 +281,7 @@ def test_gradient_compares_magnitudes_of_normalised_alphas(prediction: Mask) -> 
     """Half the contrast, another direction, another sign: the same magnitudes, whatever the SAD."""
     truth = ramp(10, 26, 26)
     trimap = inner(truth.shape)
-    assert metrics.gradient_error(prediction, truth, trimap) == pytest.approx(0, abs=1e-20)
+    assert metrics.gradient(prediction, truth, trimap) == pytest.approx(0, abs=1e-20)
     assert metrics.sad(prediction, truth, trimap) > 0.03
     if prediction.max() < 250:
         assert slow_gradient(prediction, truth, trimap, normalised=False) > 1e-4
@@ -292,6 +297,7 @@ def test_constant_images(predicted: int, true: int) -> None:
         mse=wrong**2,
         grad=0.0,
         conn=45 * wrong / 1000,
+        mad=wrong,
         whole_image_sad=45 * wrong / 1000,
         whole_image_mse=wrong**2,
     )
@@ -302,11 +308,13 @@ def test_constant_images(predicted: int, true: int) -> None:
 
 def assert_equals_oracle(p: Mask, t: Mask, trimap: Mask) -> None:
     scores = matting_scores(p, t, trimap)
-    for slow, value in zip(FAST, (scores.sad, scores.mse, scores.grad, scores.conn), strict=True):
+    found = (scores.sad, scores.mse, scores.grad, scores.conn, scores.mad)
+    for slow, value in zip(FAST, found, strict=True):
         assert value == pytest.approx(slow(p, t, trimap), rel=1e-9, abs=1e-15)
         assert value == FAST[slow](p, t, trimap)
     assert scores.whole_image_sad == pytest.approx(slow_sad(p, t, trimap, everywhere=True))
     assert scores.whole_image_mse == pytest.approx(slow_mse(p, t, trimap, everywhere=True))
+    assert metrics.whole_image_mad(p, t) == pytest.approx(slow_mad(p, t, trimap, everywhere=True))
 
 
 @st.composite
@@ -351,25 +359,25 @@ def blobs(shape: Pixel, seed: int) -> Vector:
 @pytest.mark.parametrize("seed", range(4))
 def test_connectivity_of_blobs(seed: int, grow_at_most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to the largest component, labelling and growth, and what chooses between them."""
-    monkeypatch.setattr(metrics, "GROW_AT_MOST", grow_at_most)
+    monkeypatch.setattr(connected, "GROW_AT_MOST", grow_at_most)
     vector = blobs((61, 47), seed)
-    assert metrics.connectivity_error(*vector) == pytest.approx(slow_connectivity(*vector), rel=1e-12)
+    assert metrics.connectivity(*vector) == pytest.approx(slow_connectivity(*vector), rel=1e-12)
 
 
 def test_growth_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the test above would compare labelling with labelling."""
     calls: list[int] = []
-    monkeypatch.setattr(metrics, "GROW_AT_MOST", 1)
-    monkeypatch.setattr(metrics, "_grow", lambda part, others: calls.append(len(others)))
-    metrics.connectivity_error(*blobs((61, 47), 0))
+    monkeypatch.setattr(connected, "GROW_AT_MOST", 1)
+    monkeypatch.setattr(connected, "_grow", lambda part, others: calls.append(len(others)))
+    metrics.connectivity(*blobs((61, 47), 0))
     assert max(calls) > 50
 
 
 def test_gradient_over_several_tiles() -> None:
     """Tiles must not show: the same as one two-dimensional convolution of the whole image."""
-    p, t, _ = blobs((3 * metrics.TILE - 7, 2 * metrics.TILE + 1), 5)
+    p, t, _ = blobs((3 * gradients.TILE - 7, 2 * gradients.TILE + 1), 5)
     trimap = np.full(p.shape, 255, np.uint8)
-    trimap[40 : 2 * metrics.TILE, metrics.TILE - 3 :] = 128
+    trimap[40 : 2 * gradients.TILE, gradients.TILE - 3 :] = 128
     trimap[-1, :5] = 128
 
     def magnitude(alpha: Mask) -> npt.NDArray[np.float64]:
@@ -378,7 +386,7 @@ def test_gradient_over_several_tiles() -> None:
         return np.hypot(*(ndimage.convolve(image, k, mode="nearest") for k in (taps, taps.T)))
 
     expected = ((magnitude(p) - magnitude(t)) ** 2)[trimap == 128].sum() / 1000
-    assert metrics.gradient_error(p, t, trimap) == pytest.approx(expected, rel=1e-10)
+    assert metrics.gradient(p, t, trimap) == pytest.approx(expected, rel=1e-10)
 
 
 # Arguments
@@ -453,3 +461,40 @@ def test_needs_no_torch() -> None:
     """Worker processes that only measure start without it."""
     code = "import sys, dimtool.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# As a library
+
+
+def test_a_mean_is_over_images_not_over_pixels() -> None:
+    """And the parts of several processes join to the same."""
+    vectors = [blobs((61, 47), 1), blobs((20, 90), 2), blobs((9, 9), 3)]
+    every, parts = MeanScores(), [MeanScores(), MeanScores()]
+    for i, vector in enumerate(vectors):
+        assert every.add(*vector) == parts[i % 2].add(*vector) == matting_scores(*vector)
+    joined = MeanScores(parts[0].images + parts[1].images)
+    for name, value in vars(every.mean()).items():
+        expected = sum(vars(matting_scores(*vector))[name] for vector in vectors) / 3
+        assert value == pytest.approx(expected, rel=1e-14)
+        assert vars(joined.mean())[name] == pytest.approx(expected, rel=1e-14)
+    assert len(every) == len(joined) == 3
+    with pytest.raises(ValueError, match="there is no image yet"):
+        MeanScores().mean()
+
+
+def test_pictures_tensors_and_lists_are_taken_as_arrays_are() -> None:
+    torch = pytest.importorskip("torch")
+    p, t, trimap = blobs((21, 17), 4)
+    expected = matting_scores(p, t, trimap)
+    for kind in (Image.fromarray, torch.from_numpy):
+        assert matting_scores(kind(p), kind(t), kind(trimap)) == expected
+    assert metrics.sad((p / 255).tolist(), (t / 255).tolist(), trimap) == expected.sad
+    with pytest.raises(ValueError, match="prediction is int64; give uint8"):
+        metrics.sad(p.tolist(), t, trimap)
+    with pytest.raises(ValueError, match="truth has shape"):
+        metrics.sad(Image.fromarray(p), Image.fromarray(t).convert("RGB"), trimap)
+
+
+def test_all_that_is_public_has_a_docstring() -> None:
+    for name in metrics.__all__:
+        assert getattr(metrics, name).__doc__, name

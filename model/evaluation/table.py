@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ...files import write_text
 from ...manifests.presets import PRESETS
 from ...manifests.published import PUBLISHED
-from ...metrics import Scores
+from ...metrics import MeanScores, Scores
 from ...text import count, table
 
 METRICS = ("sad", "mse", "grad", "conn")
@@ -106,8 +104,7 @@ class Evaluation:
 
 def means_of(images: Sequence[ImageScores]) -> dict[str, float]:
     """The mean of each metric over images."""
-    every = [asdict(image.scores) for image in images]
-    return {name: float(np.mean([scores[name] for scores in every])) for name in every[0]}
+    return asdict(MeanScores(image.scores for image in images).mean())
 
 
 def by_foreground(images: Sequence[ImageScores]) -> dict[str, list[ImageScores]]:

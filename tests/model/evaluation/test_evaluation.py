@@ -364,7 +364,7 @@ def test_processes_that_cannot_start_are_one_line(
 
 
 def scores(sad: float) -> Scores:
-    return Scores(sad=sad, mse=0, grad=0, conn=0, whole_image_sad=0, whole_image_mse=0)
+    return Scores(sad=sad, mse=0, grad=0, conn=0, mad=0, whole_image_sad=0, whole_image_mse=0)
 
 
 def image(number: int, sad: float, foreground: str = "cat", *, instead: bool = False) -> ImageScores:
