@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dimtool.composer.pixels.trimap import transition_distance, transition_region
 from dimtool.composer.shards.reader import Shard
 from dimtool.model.crops.backgrounds import LOOKS, BackgroundFinder
 from dimtool.model.crops.dataset import TrainingCrops
@@ -89,6 +90,22 @@ def test_zoomed_cuts_are_as_often_lesser_as_greater() -> None:
     assert {place.turn for place in drawn} == {0}
 
 
+@given(st.integers(0, 1000))
+@settings(max_examples=30)
+def test_distances_are_in_pixels_of_the_crop(shards: list[Shard], seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    place = draw_place(shards[0].shape, shards[0].center(seed), CONFIG, 40, draw)
+    layer = Square(shards[0], place).layer()
+    measured = transition_distance(transition_region(layer.alpha)).astype(float)
+    # Measured in the crop alone: what is nearer than its border cannot be nearer to anything outside.
+    k = np.arange(SIZE)
+    border = np.minimum.outer(*[np.minimum(k, SIZE - 1 - k)] * 2)
+    inside = measured < border - 2
+    assert inside.any()
+    # Filtering widens the transition region by a pixel or two of the source, and both are rounded up.
+    assert np.abs(layer.distance - measured)[inside].max() < 3 + 2 / min(place.scale, 1)
+
+
 # ---- backgrounds -------------------------------------------------------------------------------------------
 
 
@@ -136,6 +153,8 @@ def test_a_found_background_shows_nothing_hidden(
     wanted = np.zeros((SIZE, SIZE), np.bool_)
     top, left = draw.integers(0, SIZE - 20, 2)
     wanted[top : top + 40, left : left + 40] = True
+    if seed % 2:  # lines between the pixels that are looked up in the coarse map
+        wanted[np.arange(SIZE) % 8 == 4] = wanted[:, np.arange(SIZE) % 8 == 4] = False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dimtool.model.crops.backgrounds.Square", Spy)
         found, search = BackgroundFinder(others, CONFIG).find(wanted, draw)

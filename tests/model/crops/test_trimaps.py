@@ -59,6 +59,18 @@ def test_only_what_is_far_from_any_transition_is_known(
         np.testing.assert_array_equal(trimap, expected)
 
 
+@pytest.mark.parametrize("uneven", [False, True])
+def test_a_soft_pixel_is_unknown_however_far_the_stored_transition_is(uneven: bool) -> None:
+    # Filters make soft pixels beside those that are soft in the source.
+    for soft in (1, 254):
+        alpha = np.full((64, 64), 0 if soft == 1 else 255, np.uint8)
+        alpha[20:24, 30] = soft
+        distance = np.full((64, 64), 90, np.float32)
+        trimap = draw_trimap(alpha, distance, (3, 3), np.random.default_rng(0), uneven=uneven)
+        assert (trimap[alpha == soft] == 128).all()
+        assert (trimap != 128).any()
+
+
 def edge() -> tuple[Pixels, NDArray[np.float32]]:
     """A soft vertical edge in the middle of 160 x 160."""
     alpha = np.where(np.arange(160) < 80, 255, 0).astype(np.uint8)[None].repeat(160, 0)

@@ -186,6 +186,10 @@ def test_a_joined_foreground_is_one_over_the_other(
     # Joined colours and alpha are rounded by a half each, and every composite is truncated.
     difference = np.abs(composite(once.colours, once.alpha, background).astype(int) - twice)
     assert difference.max() <= 2
+    a1, a2 = (each.alpha[..., None].astype(float) / 255 for each in (front, back))
+    weight = a1 + (1 - a1) * a2
+    exact = (a1 * front.colours + (1 - a1) * a2 * back.colours) / np.where(weight > 0, weight, 1)
+    assert np.abs(once.colours - exact)[weight[..., 0] > 0].max(initial=0) <= 0.51
     opaque = (front.alpha == 255) | (back.alpha == 255)
     assert (once.alpha[opaque] == 255).all()
     np.testing.assert_array_equal(once.alpha == 0, (front.alpha == 0) & (back.alpha == 0))
