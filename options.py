@@ -61,22 +61,6 @@ class Bytes(click.ParamType[int]):
         return int(float(found[1]) * 1000 ** ("", "kB", "MB", "GB", "TB").index(found[2]))
 
 
-class Duration(click.ParamType[float]):
-    """A time, `90s`, `30min`, `1.5h` or `2d`, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """See click."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d)", str(value))
-        seconds = float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]] if found else 0.0
-        if seconds <= 0:
-            self.fail(f"{value} is no time, as in 90s, 30min, 1.5h or 2d", param, ctx)
-        return seconds
-
-
 class Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers with commas between them: `320,480,640`."""
 

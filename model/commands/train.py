@@ -76,10 +76,10 @@ def _workers() -> int:
 @update_options
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
     default="tf32",
     show_default=True,
-    help="tf32: float32, but a GPU's products TF32. fp16: for cards without bf16.",
+    help="tf32: float32, but a GPU's products TF32. fp16: for cards without bf16. auto: bf16 or tf32.",
 )
 @click.option("--compile/--no-compile", default=False, show_default=True, help="Compile each step first.")
 @click.option(
@@ -125,6 +125,12 @@ def _workers() -> int:
 )
 @click.option("--init", type=PATH, help="A model to start from, or a run's folder.")
 @click.option(
+    "--init-part",
+    type=click.Choice(["all", "encoder", "fitting"]),
+    show_default="all",
+    help="What is taken of --init: all, which must fit; of its encoder, or of all, the layers that fit.",
+)
+@click.option(
     "--crop-size", type=click.IntRange(min=32), default=320, show_default=True, help="Side of a crop, scaled."
 )
 @click.option("--crop-cuts", type=Numbers(), default="320,480,640", show_default=True, help="Sides cut out.")
@@ -162,6 +168,7 @@ def _workers() -> int:
 @click.option(
     "--skip-bad", is_flag=True, help="Go on without composites that cannot be read; they are counted."
 )
+@click.option("--time-limit", metavar="TIME", help="Stop after 90s, 30min or 10h, to go on another time.")
 @click.option("--resume", is_flag=True, help="Insist on going on: fail where there is no checkpoint.")
 @as_json
 def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) -> None:
@@ -176,6 +183,7 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
       dimtool train --recipe fast --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
+    from ..network.precision import best_precision
     from ..processes.ranks import SharedError
     from ..runs.beginning import RunError
     from ..runs.config import TrainConfig
@@ -183,6 +191,8 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
     from ..training.stages import train
     from .progress import TrainBar
 
+    if options["precision"] == "auto":
+        options["precision"] = best_precision()
     stages = (1, 2, 3) if stage == "all" else (int(stage),)
     config = TrainConfig(stages=stages, **options)  # type: ignore[arg-type]
     if resume and os.environ.get("RANK", "0") == "0" and Run(config).latest() is None:

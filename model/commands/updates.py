@@ -78,6 +78,13 @@ _OPTIONS = [
         show_default=True,
         help="What learns no more: the encoder, or its first N convolutions.",
     ),
+    click.option(
+        "--patience",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="End a stage after so many validations in a row without a better one; 0 for never.",
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...text import first_line
 from ...version import __version__
 from .dim import DeepImageMatting, ModelConfig
 from .foreign import foreign_kind
+from .progress import Progress
 
 MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
@@ -40,22 +41,6 @@ _UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, TypeError, Valu
 
 class CheckpointError(DimtoolError, ValueError):
     """A checkpoint cannot be read or written, or does not fit; one line that names it and says what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run is: `step` steps of `stage` are done.
-
-    best, last: the least validation SAD of all stages so far, and the last one; None before the first.
-    validated_on: the digest of the validation set that they are of. crops: the stage has seen so many.
-    """
-
-    stage: int
-    step: int
-    best: float | None = None
-    last: float | None = None
-    crops: int = 0
-    validated_on: str | None = None
 
 
 def save_model(path: Path, model: DeepImageMatting) -> None:

@@ -26,6 +26,12 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=precision in _HALF)
 
 
+def best_precision() -> Precision:
+    """bf16 on a GPU that has its instructions, elsewhere tf32."""
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "tf32"
+
+
 def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
     """What keeps the gradients of fp16 within its range; with every other precision it does nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

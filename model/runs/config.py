@@ -14,6 +14,7 @@ from ...errors import WrongUseError
 from ..crops.reading import CropConfig
 from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
+from ..network.partial import Part
 from ..network.precision import Precision
 from ..updates.layers import CONVOLUTIONS, ENCODER
 from ..updates.rate import Schedule
@@ -23,7 +24,7 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotun
 """torch.compile's: how long it searches, and whether it records CUDA graphs."""
 
 # What only the first start takes: a run that goes on has its weights, and needs their file no more.
-STARTING = ("init", "weights")
+STARTING = ("init", "init_part", "weights")
 
 # What may differ when a run goes on and changes what comes of it: the run's history tells of it.
 CHANGEABLE = (
@@ -33,6 +34,8 @@ CHANGEABLE = (
     "weight_decay",
     "clip",
     "batch_size",
+    "steps",
+    "epochs",
     "precision",
     "gradient_compression",
 )
@@ -44,8 +47,6 @@ _FREE = frozenset(
         "shards",
         "out",
         "stages",
-        "steps",
-        "epochs",
         "compile",
         "compile_mode",
         "workers",
@@ -57,6 +58,8 @@ _FREE = frozenset(
         "log_every",
         "recipe",  # whose values are judged each for itself
         "accumulate",
+        "patience",
+        "time_limit",
     ]
 )
 
@@ -150,6 +153,11 @@ class TrainConfig:
     weight_decay: float = 0.0  # 0.01 where the foregrounds are few and the training loss falls alone
     clip: float = 0.0  # the gradient's greatest length; 1 with a great rate or where losses leap
     ema: float = 0.0  # 0.999: validate and keep an average of the last thousand steps' weights
+    patience: int = 0  # validations without a better one; where steps are more than are perhaps needed
+    time_limit: str | None = None  # 10h; where a machine is lent for a time
+    init_part: Part | None = (
+        None  # all, by default; "encoder", or "fitting" from a model of another bottleneck
+    )
     accumulate: int = 1  # as many parts as a batch needs to fit the memory
     freeze: int | Literal["encoder"] = 0  # convolutions; "encoder" to adapt a model with few images
 
@@ -163,13 +171,16 @@ class TrainConfig:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
         if self.steps is None and self.epochs is None:
             raise WrongUseError(f"{self.epochs} epochs: say how long to train, with --steps or --epochs")
-        counts = ("steps", "batch_size", "val_count", "keep", "log_every")
-        for name, least in {**dict.fromkeys(counts, 1), "accumulate": 1, "workers": 0, "seed": 0}.items():
+        counts = ("steps", "batch_size", "accumulate", "val_count", "keep", "log_every")
+        for name, least in (
+            dict.fromkeys(counts, 1) | dict.fromkeys(("workers", "seed", "patience"), 0)
+        ).items():
             for value in self._each(name):
                 if value < least:
                     raise WrongUseError(f"{name} is {value}: at least {least}")
         for interval in (self.val_every, self.save_every):
             read_interval(interval)
+        _ = self.seconds
         if not 0 <= self.val_radius < MAX_DISTANCE:
             raise WrongUseError(f"a trimap radius of {self.val_radius} is not in 0 to {MAX_DISTANCE - 1}")
         self._check_updates()
@@ -177,11 +188,25 @@ class TrainConfig:
             self.crops(stage)
         _ = self.model
 
+    @property
+    def seconds(self) -> float:
+        """How long this start may take. Raises WrongUseError."""
+        if self.time_limit is None:
+            return math.inf
+        limit = read_interval(self.time_limit)
+        if limit.unit != "seconds":
+            raise WrongUseError(f"a time limit of {self.time_limit}: give a time, as in 90s, 30min or 10h")
+        return limit.amount
+
     def _check_updates(self) -> None:
         """What moves the weights."""
         for name in ("warmup", "weight_decay", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise WrongUseError(f"{name} is {getattr(self, name):g}: from 0 to below 1")
+        if self.patience and self.val_shards is None and not self.val_share:
+            raise WrongUseError(
+                f"a patience of {self.patience} wants a validation: give --val-shards or --val-share"
+            )
         if not 0 <= self.clip < math.inf:
             raise WrongUseError(f"clip is {self.clip:g}: a length, or 0 to leave all gradients as they are")
         for size in self._each("batch_size"):

@@ -16,7 +16,6 @@ from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     MODEL_NAME,
     PART_SUFFIX,
-    Progress,
     checkpoints,
     read_progress,
     remove_part,
@@ -24,6 +23,7 @@ from ..network.checkpoint import (
     save_model,
 )
 from ..network.dim import DeepImageMatting
+from ..network.progress import Progress
 from .beginning import METRICS_NAME, RunError, begin_run, refuse_foreign
 from .config import TrainConfig
 from .stages import StageRecord, read_stages, write_stage

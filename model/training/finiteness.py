@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...files import write_text
-from ..network.checkpoint import Progress
 from ..network.dim import Stage
+from ..network.progress import Progress
 from ..processes.feeding import Feed
 from ..processes.ranks import Ranks, SharedError
 from ..runs.folder import Run

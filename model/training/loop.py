@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +13,9 @@ from ...errors import DimtoolError
 from ..crops.dataset import TrainingCrops
 from ..crops.reading import Crop
 from ..inference.matter import Matter
-from ..network.checkpoint import Progress
 from ..network.dim import DeepImageMatting, Stage
 from ..network.precision import autocast, cudnn_search
+from ..network.progress import Progress
 from ..processes.feeding import Feed
 from ..processes.ranks import Ranks
 from ..processes.signals import stop_signals
@@ -44,6 +45,7 @@ class StageLoop:
     crops: TrainingCrops
     validation: ValidationSet | None
     progress: Progress
+    deadline: float = math.inf  # of the monotonic clock
 
     def __post_init__(self) -> None:
         self.stage: Stage = self.model.stage
@@ -59,7 +61,11 @@ class StageLoop:
             pinned=self.accelerator.device.type == "cuda",
         )
         self.agenda = Agenda(
-            self.config, self.ranks, steps=self.steps, per_epoch=len(self.crops) / plan.batch_size
+            self.config,
+            self.ranks,
+            steps=self.steps,
+            per_epoch=len(self.crops) / plan.batch_size,
+            deadline=self.deadline,
         )
         self.log = Log(self.run_folder, self.accelerator, self.stage)
         self.guard = FiniteGuard(self.run_folder, self.feed, self.stage, self.ranks)
@@ -71,14 +77,18 @@ class StageLoop:
         Raises StoppedError when asked to, NotFiniteError, ShardError, WorkerError.
         """
         done = self.progress.step
-        self.reporter.stage(self.stage, self.steps, min(done, self.steps))
-        self.run_folder.plan_stage(self.stage, planned=self.steps, done=done)
-        left = max(0, self.steps - done)
+        planned = done if self._gives_up() else self.steps
+        self.reporter.stage(self.stage, planned, min(done, planned))
+        self.run_folder.plan_stage(self.stage, planned=planned, done=done)
+        left = max(0, planned - done)
+        if left and (note := self.optimisation.rate.too_few(self.steps, self.batch_size)):
+            self.reporter.note(f"stage {self.stage}: {note}")
         with stop_signals() as asked, cudnn_search(True):
             self.feed.begin(self.progress.crops, left)
             for _ in range(left):
                 bad = self._step(self._next())
-                self._now_and_then(asked, bad=bad)
+                if self._now_and_then(asked, bad=bad):
+                    break
 
     def _next(self) -> Crop:
         try:
@@ -104,8 +114,11 @@ class StageLoop:
 
     # ---- now and then --------------------------------------------------------------------------------------
 
-    def _now_and_then(self, asked: list[int], *, bad: bool) -> None:
-        """What is due after a step; at the end all of it. Raises StoppedError in all processes."""
+    def _now_and_then(self, asked: list[int], *, bad: bool) -> bool:
+        """What is due after a step, at the end all of it; whether the stage ends before its time.
+
+        Raises StoppedError in all processes.
+        """
         due = self.agenda.after(self.progress.step, asked, bad=bad)
         if due.log or due.look or due.save or due.stop:
             self._report()
@@ -113,13 +126,30 @@ class StageLoop:
             self._refuse_spoilt_weights()
         if due.look:
             self._validate_and_keep()
-        if due.save or due.stop:
+        over = due.look and self._gives_up()
+        if due.save or due.stop or over:
             self._save()
         if due.stop:
             raise StoppedError(
                 f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
-                128 + due.stop,
+                due.stop,
             )
+        if over and self.progress.step < self.steps:
+            self._end_early()
+        return over
+
+    def _gives_up(self) -> bool:
+        """Whether the validations are no better for long enough; all processes must ask."""
+        patience = self.config.patience
+        return patience > 0 and self.ranks.main_finds(lambda: self.progress.stale >= patience)
+
+    def _end_early(self) -> None:
+        step = self.progress.step
+        self.run_folder.plan_stage(self.stage, planned=step, done=step)
+        self.reporter.note(
+            f"stage {self.stage} ends after {step} of {self.steps} steps: {self.progress.stale} validations "
+            "in a row without a better one"
+        )
 
     def _report(self) -> None:
         """Read the losses of the window; log them and the speed. Nothing is kept that a NaN has spoilt."""
@@ -171,7 +201,6 @@ class StageLoop:
         self.log.pictures(step, found.examples)
         best = self.progress.best
         if best is None or found.sad < best:
-            best = found.sad
             self.run_folder.save_best(self.optimisation.result)
-        self.progress = replace(self.progress, best=best, last=found.sad)
+        self.progress = self.progress.after_validation(found.sad)
         self._new_window()

@@ -27,14 +27,13 @@ class Optimisation:
         self._lengths: list[Tensor] = []  # on the device: reading one would stop it
         on_gpu = device.type == "cuda"
         self.adam = make_adam(model, weight_decay=config.weight_decay, fused=True if on_gpu else None)
+        self.rate = LearningRate(
+            peak=config.plan(model.stage).learning_rate, schedule=config.lr_schedule, warmup=config.warmup
+        )
         self._update = Update(
             model=model,
             adam=self.adam,
-            rate=LearningRate(
-                peak=config.plan(model.stage).learning_rate,
-                schedule=config.lr_schedule,
-                warmup=config.warmup,
-            ),
+            rate=self.rate,
             clip=config.clip,
             scaler=gradient_scaler(config.precision, device),
             average=Average(model, config.ema) if config.ema else None,

@@ -8,9 +8,10 @@ bit for bit; a GPU's libraries may add up in another order.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ...composer.shards.dataset import CompositeDataset
+from ...errors import WrongUseError
 from ...text import count
 from ..crops.dataset import TrainingCrops
-from ..network.checkpoint import Progress, fill_state, load_checkpoint, load_model, state_of
+from ..network.checkpoint import fill_state, load_checkpoint, load_model, state_of
 from ..network.dim import DeepImageMatting, Stage
+from ..network.partial import Part, take
 from ..network.precision import float32_products
+from ..network.progress import Progress
 from ..network.vgg16 import load_vgg16
 from ..processes.launching import launch
 from ..processes.ranks import Ranks, SharedError, end_of_a_peer_told
@@ -127,6 +131,8 @@ class Trainer:
             self.reporter.note(note)
         accelerator.init_trackers(TENSORBOARD)
         self.train_shards, self.validation = data
+        self._deadline = time.monotonic() + self.config.seconds
+        self._can_be_refined = False
         torch.manual_seed(self.config.seed)
         self.model = DeepImageMatting(self.config.model)
         ranks.main_does(self._fill)  # the others receive it with their first stage
@@ -137,15 +143,19 @@ class Trainer:
         if self.run.latest() is not None:
             return  # whose weights will replace these
         if self.config.init is not None:
-            there = load_model(self.config.init)
-            if there.config != self.config.model:
-                raise RunError(
-                    f"{self.config.init} is of {there.config}, not {self.config.model}: give its options"
-                )
-            self.model.load_state_dict(there.state_dict())
+            self._fill_from(self.config.init, self.config.init_part or "all")
         elif self.config.encoder_weights != "none":
             encoder = self.model.encoder_decoder.encoder
             self.reporter.note(str(load_vgg16(encoder, self.config.encoder_weights)))
+
+    def _fill_from(self, path: Path, part: Part) -> None:
+        try:
+            taken = take(self.model, load_model(path), part)
+        except WrongUseError as error:
+            raise RunError(f"{path} {error}") from error
+        self._can_be_refined = taken.has_first_stage
+        if part != "all":
+            self.reporter.note(f"{path}: {taken}")
 
     def run_stage(self, stage: Stage) -> None:
         """Train one stage to its end, from where its last checkpoint stands."""
@@ -176,6 +186,7 @@ class Trainer:
             crops=self.ranks.each(lambda: self._crops(stage)),
             validation=self.validation,
             progress=progress,
+            deadline=self._deadline,
         ).run()
         self.accelerator.free_memory()
 
@@ -183,10 +194,11 @@ class Trainer:
         """The checkpoint that a stage starts from. Raises RunError where it cannot start there."""
         latest = self.run.latest()
         if latest is None:
-            if stage > 1 and self.config.init is None:
+            if stage > 1 and not self._can_be_refined:
+                whole = ", and take all of it" if self.config.init else ""
                 raise RunError(
                     f"stage {stage} starts from stage 1's weights, and {self.run.folder} has none: train "
-                    "stage 1 there first, or name a model with --init"
+                    f"stage 1 there first, or name a model with --init{whole}"
                 )
             return None
         there = latest[1].stage
@@ -216,7 +228,7 @@ class Trainer:
         if self.ranks.count > 1:
             ours = state_of(self.model, adam, average=average) if self.ranks.main else {}
             fill_state(self.ranks.share(ours), self.model, adam, average=average)
-        return there if same else replace(there, stage=self.model.stage, step=0, crops=0)
+        return there if same else there.begin_stage(self.model.stage)
 
     def _crops(self, stage: Stage) -> TrainingCrops:
         crops = TrainingCrops(

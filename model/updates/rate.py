@@ -12,6 +12,10 @@ Schedule = Literal["constant", "cosine", "step"]
 _FALLS = (2 / 3, 8 / 9)
 
 
+PAPERS_RATE = 1e-5
+"""Of the paper's, constant, with one crop at a time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LearningRate:
     """The learning rate of each of a stage's steps.
@@ -24,6 +28,16 @@ class LearningRate:
     peak: float
     schedule: Schedule = "constant"
     warmup: float = 0.0
+
+    def too_few(self, steps: int, batch_size: int) -> str | None:
+        """What to say where the paper's rate meets a greater batch, which makes fewer updates; else None."""
+        if batch_size == 1 or self.schedule != "constant" or self.peak > PAPERS_RATE:
+            return None
+        return (
+            f"{steps:,} updates of {batch_size} crops each, where the paper makes {steps * batch_size:,} of "
+            f"as many crops at this rate of {self.peak:g}: raise --learning-rate with the batch, or take "
+            "--recipe fast"
+        )
 
     def at(self, step: int, steps: int) -> float:
         """The rate of step `step`, from 0, of `steps` that are planned; above 0 up to the last."""

@@ -24,7 +24,6 @@ from torch import Tensor
 from dimtool.model.network.checkpoint import (
     MODEL_NAME,
     CheckpointError,
-    Progress,
     checkpoint_name,
     checkpoints,
     load_checkpoint,
@@ -34,6 +33,7 @@ from dimtool.model.network.checkpoint import (
     save_model,
 )
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig, Stage
+from dimtool.model.network.progress import Progress
 
 CONFIG = ModelConfig(bottleneck="slim", width=1 / 64)
 PROGRESS = Progress(stage=3, step=2, best=1 / 3, last=0.1 + 0.2)
@@ -203,6 +203,8 @@ def test_safetensors_and_json_and_nothing_else(trained: Training, saved: Path) -
             "last": 0.1 + 0.2,
             "crops": 0,
             "validated_on": None,
+            "stage_best": None,
+            "stale": 0,
         },
         "sha256": {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in FILES[:3]},
     }

@@ -15,7 +15,6 @@ import torch
 from dimtool.model.network import checkpoint
 from dimtool.model.network.checkpoint import (
     CheckpointError,
-    Progress,
     checkpoints,
     load_checkpoint,
     load_model,
@@ -23,6 +22,7 @@ from dimtool.model.network.checkpoint import (
     save_model,
 )
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.network.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,6 +14,7 @@ import pytest
 from dimtool.cli import run
 from dimtool.errors import WrongUseError
 from dimtool.model.crops.variation import PLAIN, Variation
+from dimtool.model.network.precision import best_precision
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.runs.recipes import recipe_file, recipe_names
 from dimtool.model.training import stages as training
@@ -49,6 +50,11 @@ INTERVALS = [("val_every", 0), ("save_every", -3), ("save_every", "1.5"), ("val_
         ({"batch_size": 6, "accumulate": 4}, "a batch of 6 has no 4 equal parts"),
         ({"freeze": 14}, "freeze is 14: 0 to 13 convolutions, or the encoder"),
         ({"freeze": -1}, "freeze is -1"),
+        ({"patience": -1}, "patience is -1: at least 0"),
+        ({"patience": 1, "val_share": 0}, "a patience of 1 wants a validation: give --val-shards"),
+        ({"time_limit": "5000"}, "a time limit of 5000: give a time, as in 90s, 30min or 10h"),
+        ({"time_limit": "1epoch"}, "a time limit of 1epoch"),
+        ({"time_limit": "soon"}, "an interval of soon"),
         *[
             ({name: value}, f"an interval of {value}: give whole steps, at least 1")
             for name, value in INTERVALS
@@ -191,6 +197,9 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "clip": ("1", "1", 1.0),
     "ema": ("0.999", "0.999", 0.999),
     "freeze": ("encoder", '"encoder"', "encoder"),
+    "patience": ("3", "3", 3),
+    "time-limit": ("10h", '"10h"', "10h"),
+    "init-part": ("encoder", '"encoder"', "encoder"),
     "crop-size": ("64", "64", 64),
     "crop-cuts": ("64,96", "[64, 96]", (64, 96)),
     "radii": ("2,5", "[2, 5]", (2, 5)),
@@ -341,7 +350,8 @@ def test_the_default_recipe_says_what_the_defaults_are(asked: Asked) -> None:
 def _typed(values: dict[str, Any]) -> dict[str, Any]:
     """TOML's values as the configuration has them: lists as tuples, percentages as shares."""
     shares = {name: float(value[:-1]) / 100 for name, value in values.items() if str(value).endswith("%")}
-    return {name: tuple(each) if isinstance(each, list) else each for name, each in (values | shares).items()}
+    values = values | shares | ({"precision": best_precision()} if "precision" in values else {})
+    return {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
 
 
 def test_a_recipe_is_less_than_a_file_and_that_less_than_the_command_line(

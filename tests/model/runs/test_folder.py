@@ -23,8 +23,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dimtool.composer.shards.layout import ShardError
 from dimtool.model.network import checkpoint
-from dimtool.model.network.checkpoint import CheckpointError, Progress, check_checkpoint, load_model
+from dimtool.model.network.checkpoint import CheckpointError, check_checkpoint, load_model
 from dimtool.model.network.dim import DeepImageMatting
+from dimtool.model.network.progress import Progress
 from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.runs.folder import open_run
@@ -107,6 +108,7 @@ DECISIVE: dict[str, Any] = {
     "width": 1 / 32,
     "weights": "none",
     "init": Path("model.safetensors"),
+    "init_part": "encoder",
     "crop_size": 160,
     "crop_cuts": (320, 480),
     "radii": (1, 19),
@@ -135,12 +137,12 @@ CHANGEABLE: dict[str, Any] = {
     "warmup": 0.1,
     "weight_decay": 0.1,
     "clip": 1.0,
+    "steps": 7,
+    "epochs": 1.0,
 }
 FREE: dict[str, Any] = {
     **CHANGEABLE,
     "stages": (2,),
-    "steps": 7,
-    "epochs": 1.0,
     "compile": True,
     "compile_mode": "max-autotune",
     "workers": 0,
@@ -152,6 +154,8 @@ FREE: dict[str, Any] = {
     "log_every": 3,
     "recipe": "fast",
     "accumulate": 1,
+    "patience": 2,
+    "time_limit": "10h",
 }
 
 

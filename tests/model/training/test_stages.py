@@ -93,7 +93,8 @@ def test_a_batch_that_changes_goes_on_in_the_data(tiny: Configure, positions: li
     assert len(positions) == 6 + 5 * 6
     assert sorted(positions) == sorted((epoch, index) for epoch in (0, 1) for index in range(18))
     rows = [json.loads(line) for line in (first.out / "history.jsonl").read_text().splitlines()]
-    assert rows[1] == {"stage": 1, "step": 3, "batch_size": 5, "learning_rate": 1e-4}
+    lengths = {"steps": None, "epochs": 2}
+    assert rows[1] == {"stage": 1, "step": 3, "batch_size": 5, "learning_rate": 1e-4, **lengths}
 
 
 def test_a_run_that_goes_on_needs_no_file_that_it_started_from(tiny: Configure, start: Path) -> None:

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from dimtool.model.crops.batches import collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop
-from dimtool.model.network.checkpoint import Progress, load_checkpoint, save_checkpoint
+from dimtool.model.network.checkpoint import load_checkpoint, save_checkpoint
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.network.precision import Precision, cudnn_search, float32_products
+from dimtool.model.network.progress import Progress
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
 from dimtool.model.training.optimisation import Optimisation

@@ -18,13 +18,34 @@ from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.network.dim import DeepImageMatting, Stage
+from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
+from dimtool.model.training import loop
 from dimtool.model.training.losses import alpha_loss, encoder_decoder_loss, unknown_region
-from dimtool.model.training.reporting import Silent
+from dimtool.model.training.reporting import Silent, StoppedError
 from dimtool.model.training.stages import split_data, train
 from dimtool.model.training.validation import validate
 
 Configure = Callable[..., TrainConfig]
+
+
+class Recorder(Silent):
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.stages: list[tuple[int, int, int]] = []
+        self.steps = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def stage(self, stage: int, steps: int, done: int) -> None:
+        self.stages.append((stage, steps, done))
+
+    def step(self, steps: int, values: dict[str, float]) -> None:
+        self.steps += steps
+
 
 EVERYTHING: dict[str, Any] = {
     "lr_schedule": "cosine",
@@ -200,3 +221,103 @@ def test_without_an_average_a_checkpoint_has_the_files_it_had(tiny: Configure) -
     (checkpoint,) = (config.out / "checkpoints").iterdir()
     names = {"model.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"}
     assert {path.name for path in checkpoint.iterdir()} == names
+
+
+# ---- how long ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sads(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the validations of a run, in their order, give these."""
+
+    original = loop.validate
+
+    def give(*values: float) -> None:
+        left = iter(values)
+        monkeypatch.setattr(loop, "validate", lambda *given: original(*given)._replace(sad=next(left)))
+
+    return give
+
+
+def test_a_stage_ends_when_patience_does(
+    tiny: Configure, sads: Callable[..., None], metrics: Any, checkpoints: Any
+) -> None:
+    """Each stage has its own: what stage 2 begins with may be worse than stage 1's best."""
+    config = tiny(stages=(1, 2), steps=6, val_every=1, patience=2)
+    sads(5.0, 4.0, 4.0, 4.5, 9.0, 9.5, 9.2)
+    recorder = Recorder()
+    train(config, recorder)
+    assert checkpoints(config.out) == ["stage1-step00000004", "stage2-step00000003"]
+    ends = [note for note in recorder.notes if " ends after " in note]
+    assert ends == [
+        f"stage {stage} ends after {steps} of 6 steps: 2 validations in a row without a better one"
+        for stage, steps in ((1, 4), (2, 3))
+    ]
+    assert [row["val_sad"] for row in metrics(config.out) if "val_sad" in row][-1] == 9.2
+
+    again = Recorder()  # what ended does not begin again
+    train(config, again)
+    assert (again.stages, again.steps) == ([(2, 3, 3)], 0)
+
+
+def test_after_a_kill_patience_is_what_it_was(
+    tiny: Configure, sads: Callable[..., None], checkpoints: Any
+) -> None:
+    config = tiny(stages=(1,), steps=6, val_every=1, save_every=1, keep=9, patience=2)
+    sads(5.0, 6.0, 7.0)
+    train(config, Silent())
+    shutil.rmtree(config.out / "checkpoints" / "stage1-step00000003")
+    sads(7.0)
+    train(config, Silent())
+    assert checkpoints(config.out)[-1] == "stage1-step00000003"
+    sads(4.0, 5.0, 3.0)  # with more patience it goes on
+    train(tiny(stages=(1,), steps=6, val_every=1, save_every=1, keep=9, patience=3), Silent())
+    assert checkpoints(config.out)[-1] == "stage1-step00000006"
+
+
+def test_a_time_limit_stops_with_a_checkpoint_and_the_run_goes_on_to_the_bit(
+    tiny: Configure, tmp_path: Path, checkpoints: Any
+) -> None:
+    whole = train(tiny(stages=(1,), steps=3, out=tmp_path / "whole"), Silent())
+    config = tiny(stages=(1,), steps=3, time_limit="0.001s")
+    for steps in (1, 2, 3):
+        with pytest.raises(
+            StoppedError, match=f"stopped at step {steps} of stage 1; the same command"
+        ) as stopped:
+            train(config, Silent())
+        assert stopped.value.exit_code == 124
+        assert checkpoints(config.out)[-1] == f"stage1-step0000000{steps}"
+    assert train(config, Silent()).model.read_bytes() == whole.model.read_bytes()
+
+
+# ---- what is said, and taken -------------------------------------------------------------------------------
+
+
+def test_a_greater_batch_at_the_papers_rate_is_told_of(tiny: Configure, tmp_path: Path) -> None:
+    told = []
+    for name, changes in (("paper", {"learning_rate": 1e-5}), ("other", {})):
+        recorder = Recorder()
+        train(tiny(out=tmp_path / name, stages=(1,), batch_size=2, **changes), recorder)
+        told += [note for note in recorder.notes if "updates" in note]
+    (note,) = told
+    assert note.startswith("stage 1: 2 updates of 2 crops each, where the paper makes 4 of as many crops")
+
+
+def test_what_fits_of_another_model_is_taken_and_the_rest_is_told(tiny: Configure, start: Path) -> None:
+    config = tiny(init=start, init_part="encoder", steps=1, learning_rate=1e-30, bottleneck="fc6")
+    recorder = Recorder()
+    train(config, recorder)
+    (note,) = [note for note in recorder.notes if "layers taken" in note]
+    assert note.startswith(
+        f"{start}: 13 layers taken; left as they were: encoder_decoder.encoder.bottleneck, "
+    )
+    before, after = load_file(start), weights(config, 1, 1)
+    taken = [name for name in after if ".encoder.blocks." in name]
+    assert len(taken) == 26
+    for name in taken:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-20)
+
+
+def test_part_of_a_stage_1_is_nothing_to_refine(tiny: Configure, start: Path) -> None:
+    with pytest.raises(RunError, match=r"stage 2 starts from stage 1's weights, .* and take all of it"):
+        train(tiny(init=start, init_part="encoder", stages=(2,)), Silent())

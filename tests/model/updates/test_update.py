@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -110,6 +111,25 @@ def test_it_rises_in_a_line_and_is_never_nothing(steps: int, warmup: float, sche
 
 def test_a_constant_rate_is_the_very_number() -> None:
     assert {LearningRate(peak=1e-5).at(step, 7) for step in range(7)} == {1e-5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "batch_size", "told"),
+    [
+        ({}, 16, "76,772 updates of 16 crops each, where the paper makes 1,228,352 of as many crops"),
+        ({}, 1, None),
+        ({"peak": 1e-4}, 16, None),
+        ({"schedule": "cosine"}, 16, None),
+    ],
+)
+def test_a_greater_batch_at_the_papers_rate_makes_fewer_updates(
+    changes: dict[str, Any], batch_size: int, told: str | None
+) -> None:
+    """30 epochs of 95 % of 43,100 composites."""
+    steps = math.ceil(30 * 0.95 * 43_100 / batch_size)
+    note = LearningRate(**{"peak": 1e-5, **changes}).too_few(steps, batch_size)
+    assert (note or "").startswith(told or "")
+    assert (note is None) is (told is None)
 
 
 # ---- Adam and its decay ------------------------------------------------------------------------------------
