@@ -72,16 +72,21 @@ def paint(canvas: Floats, colour: npt.ArrayLike, coverage: Floats) -> None:
     canvas[..., 3] += coverage
 
 
-def splat(shape: tuple[int, int], y: Floats, x: Floats, values: Floats) -> Floats:
+def splat(
+    shape: tuple[int, int], y: Floats, x: Floats, values: Floats, *, corner: tuple[int, int] = (0, 0)
+) -> Floats:
     """Share each point's `values` (n, c) among its four nearest pixels, bilinearly: their sums (h, w, c).
 
     A line of points that carry width x spacing becomes a line anti-aliased with a tent filter, however thin.
+    `corner`: the row and column that the sums begin at.
     """
     total = np.zeros(((shape[0] + 1) * (shape[1] + 1), values.shape[1]), dtype=np.float32)
-    inside = (y > -1) & (y < shape[0]) & (x > -1) & (x < shape[1])
+    top, left = corner
+    inside = (y > top - 1) & (y < top + shape[0]) & (x > left - 1) & (x < left + shape[1])
     y, x, values = y[inside] + 1, x[inside] + 1, values[inside]  # shifted: one row and column of margin
     row, column = y.astype(np.intp), x.astype(np.intp)
     down, right = y - row, x - column
+    row, column = row - top, column - left
     for step_y, share_y in ((0, 1 - down), (1, down)):
         for step_x, share_x in ((0, 1 - right), (1, right)):
             index = (row + step_y) % (shape[0] + 1) * (shape[1] + 1) + (column + step_x) % (shape[1] + 1)
@@ -99,13 +104,25 @@ def paint_strokes(
     Strokes that cross at random hide what is behind them as 1 - exp(-mass), as thin fibres do; `solid`
     ones lie side by side and hide as much as their mass.
     """
-    sums = splat((canvas.shape[0], canvas.shape[1]), y, x, np.column_stack([colour * mass[:, None], mass]))
+    (top, bottom), (left, right) = _reach(y, canvas.shape[0]), _reach(x, canvas.shape[1])
+    if top >= bottom or left >= right:
+        return
+    part = canvas[top:bottom, left:right]
+    values = np.column_stack([colour * mass[:, None], mass])
+    sums = splat((bottom - top, right - left), y, x, values, corner=(top, left))
     amount = sums[..., 3]
     paint(
-        canvas,
+        part,
         sums[..., :3] / np.maximum(amount, 1e-6)[..., None],
         np.minimum(amount / PACKED, 1) if solid else -np.expm1(-amount),
     )
+
+
+def _reach(place: Floats, side: int) -> tuple[int, int]:
+    """The pixels, from and up to, that points at `place` share themselves among, of `side` that there are."""
+    if not len(place):
+        return 0, 0
+    return max(int(np.floor(place.min())), 0), min(int(np.floor(place.max())) + 2, side)
 
 
 def extend_colours(canvas: Floats) -> Floats:

@@ -131,6 +131,16 @@ class TestPaint:
         assert (total * rows).sum() / mass == pytest.approx(y, abs=1e-3)
         assert (total * columns).sum() / mass == pytest.approx(x, abs=1e-3)
 
+    @settings(max_examples=25, deadline=None)
+    @given(top=st.integers(0, 5), left=st.integers(0, 5), seed=st.integers(0, 1000))
+    def test_a_corner_gives_a_part_of_the_whole(self, top: int, left: int, seed: int) -> None:
+        """To the bit, points outside and on its border too: strokes are painted by windows."""
+        y, x = (rng(seed).uniform(-3, 14, (2, 60)) // 0.25 * 0.25).astype(np.float32)
+        values = rng(seed + 1).random((60, 2), dtype=np.float32)
+        whole = drawing.splat((9, 12), y, x, values)
+        part = drawing.splat((9 - top, 12 - left), y, x, values, corner=(top, left))
+        assert (part == whole[top:, left:]).all()
+
     @pytest.mark.parametrize("y", [-5.0, -1.0, 9.0, 40.0])
     def test_splat_leaves_out_what_is_outside(self, y: float) -> None:
         assert not drawing.splat((9, 12), np.float32([y]), np.float32([4.5]), np.float32([[1]])).any()
