@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from dimtool.composer.sources.images import read_foreground
-from dimtool.composer.sources.manifest import ForegroundEntry, Lists, Manifest, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import ForegroundEntry, Manifest, read_manifest
 from dimtool.composer.sources.mattes import read_alpha
 
 FG_LIST, BG_LIST = "train_fg.txt", "train_bg.txt"

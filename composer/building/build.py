@@ -60,7 +60,7 @@ def build_dataset(
     failures: list[Failure] = []
     with sole_builder(folder) as journal:
         plan = make_plan(manifest, folder, engine=engine, known=journal.known())
-        write_lists(folder, manifest.lists)
+        write_lists(folder, manifest.lists, manifest.begun)
         for note in (*plan.notes, *([] if journal.alone else [_NO_LOCK])):
             reporter.note(note)
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,11 +12,13 @@ from typing import Any
 
 from ...errors import WrongUseError
 from ...files import LockedError, locked, write_text
-from ..sources.manifest import SPLITS, Lists
+from ..sources.lists import SPLITS, Lists
+from ..sources.places import Begun
 from .records import Journal
 
 _NAME = ".build"
 _LISTS = "lists.json"
+_PLACES = "places.json"
 
 
 class BuildError(WrongUseError):
@@ -54,8 +57,10 @@ def _sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def write_lists(folder: Path, lists: Lists) -> None:
+def write_lists(folder: Path, lists: Lists, begun: Begun | None = None) -> None:
     """Keep where lists and sources are, for the verification: a fact of this machine, not of the shards.
+
+    And the names by place, for builds to come.
 
     By the names that were given: what lies beside a list is not beside what a link of its name leads to.
     """
@@ -64,6 +69,28 @@ def write_lists(folder: Path, lists: Lists) -> None:
         for key, value in asdict(lists).items()
     }
     write_text(scratch_of(folder) / _LISTS, json.dumps(values, indent=1) + "\n")
+    if begun is not None:
+        places = {key: value for key, value in asdict(begun).items() if key != "built"}
+        write_text(scratch_of(folder) / _PLACES, json.dumps(places, indent=1) + "\n")
+
+
+def read_places(folder: Path) -> Begun | None:
+    """The names by place that a build of `folder` was begun with, and what is built; None where unknown."""
+    try:
+        values: dict[str, Any] = json.loads((scratch_of(folder) / _PLACES).read_text(encoding="utf-8"))
+        for key in ("foregrounds", "backgrounds"):
+            values[key] = tuple(values[key])
+        values["replaced"] = tuple((int(place), str(name)) for place, name in values["replaced"])
+        begun = Begun(**values, built=_numbers_of_shards(folder))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    known = all(type(each) is str for each in (*begun.foregrounds, *begun.backgrounds))
+    return begun if known and type(begun.per_fg) is int and begun.per_fg > 0 else None
+
+
+def _numbers_of_shards(folder: Path) -> frozenset[int]:
+    numbers = (path.name.partition("-")[0] for path in folder.glob("*.h5"))
+    return frozenset(int(number) for number in numbers if re.fullmatch(r"[0-9]{4,9}", number))
 
 
 def read_lists(folder: Path) -> Lists | None:

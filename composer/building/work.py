@@ -21,6 +21,7 @@ from ..shards.writer import Layer, Matte, write_shard
 from ..sources.images import Source, SourceError, image_size, read_background, read_foreground
 from ..sources.manifest import Failure, ForegroundEntry
 from ..sources.mattes import read_alpha
+from .alike import reads_alike
 from .records import Known, trusted
 
 
@@ -174,13 +175,14 @@ def _background_errors(entry: ForegroundEntry) -> Iterator[str]:
 def examine_shard(task: tuple[ShardJob, Known | None]) -> Found:
     """Whether what stands under the job's final name is what the job would build.
 
-    The header must be the job's, and every source file must have the bytes that the shard was built from.
+    The header must be the job's (or another way to read the sources, that gives the same pixels), and every
+    source file must have the bytes that the shard was built from.
     The task: the job, and a record of the shard from before; without one the file is hashed.
     """
     job, known = task
     try:
         with Shard(job.path) as shard:
-            if shard.header != job.header:
+            if shard.header != job.header and not reads_alike(shard, job.header, job.entry):
                 return Found(job=job, clash=difference(shard.header, job.header))
             changed, unread = _changed_source(shard, job.entry)
         if changed:
@@ -192,7 +194,9 @@ def examine_shard(task: tuple[ShardJob, Known | None]) -> Found:
 
 def difference(there: ShardHeader, asked: ShardHeader) -> str:
     """In what a shard is not the one that is asked for."""
-    for name in ("split", "index", "foreground", "background_radius", "label", "reading"):
+    if there.reading != asked.reading:
+        return f"its sources were read with {there.reading}, now with {asked.reading}"
+    for name in ("split", "index", "foreground", "background_radius", "label"):
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
     if len(there.backgrounds) != len(asked.backgrounds):

@@ -61,13 +61,16 @@ def build_dataset_command(
     where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
     """
     from ..building.build import build_dataset
+    from ..building.scratch import read_places
     from ..engines.local import LocalProcesses, core_count
-    from ..sources.manifest import Lists, read_manifest
+    from ..sources.lists import Lists
+    from ..sources.manifest import read_manifest
     from .progress import BuildBar
     from .summary import summary_text
 
-    manifest = read_manifest(Lists(**lists))
-    folder = out or Path("shards") / manifest.split
+    given = Lists(**lists)
+    folder = out or Path("shards") / given.known_split
+    manifest = read_manifest(given, read_places(folder))
     engine = LocalProcesses(workers=jobs or core_count())
     if dry_run:
         return _dry_run(manifest, folder, engine.workers, as_json)

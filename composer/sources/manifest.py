@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,10 +9,12 @@ from pathlib import Path
 
 from ...manifests.presets import PER_FG
 from ...names import composite_name, labels, stem
+from ...text import count
+from .backgrounds import find_backgrounds
 from .folders import FolderIndex, ManifestError
+from .lists import Lists, read_list
+from .places import EMPTY, Begun, keep_places, names_ever
 from .reading import ADOBE, Reading
-
-SPLITS = tuple(PER_FG)
 
 
 def shard_name(index: int, foreground: str, label: str = "") -> str:
@@ -69,7 +69,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A split: the foregrounds that can be built, those that cannot, and what was odd about the lists."""
+    """A split: the foregrounds that can be built, those that cannot, and what was odd about the lists.
+
+    begun: the names by place, for a build to note down.
+    """
 
     lists: Lists
     split: str
@@ -78,6 +81,7 @@ class Manifest:
     entries: tuple[ForegroundEntry, ...]
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+    begun: Begun | None = None
 
     @property
     def asked(self) -> int:
@@ -85,138 +89,74 @@ class Manifest:
         return self.listed * self.per_fg
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lists:
-    """What a build starts from; only `fg_list` must be given, the rest is found beside it.
-
-    fg_dir, alpha_dir, bg_dir: `fg`, `alpha`, `bg` beside the list. bg_list: the list's name with `bg` for
-    `fg`; where there is none, backgrounds are drawn from bg_dir with `seed`, without repetition. split: in
-    the list's name. per_fg: 100 for train, 20 for val and test. reuse_bg: start again at the head of the
-    background list when it ends. alpha_from, alpha_max, exif_transpose: see Reading.
-    """
-
-    fg_list: Path
-    fg_dir: Path | None = None
-    alpha_dir: Path | None = None
-    bg_list: Path | None = None
-    bg_dir: Path | None = None
-    split: str | None = None
-    per_fg: int | None = None
-    seed: int = 0
-    reuse_bg: bool = False
-    alpha_from: str = ADOBE.alpha_from
-    alpha_max: int | None = None
-    exif_transpose: bool | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """How the sources are to be read."""
-        return Reading(
-            alpha_from=self.alpha_from, alpha_max=self.alpha_max, exif_transpose=self.exif_transpose
-        )
-
-
-def read_manifest(lists: Lists) -> Manifest:
+def read_manifest(lists: Lists, begun: Begun | None = None) -> Manifest:
     """Read the lists, find every file, and pair foreground k, composite i with background k * per_fg + i.
 
     What concerns one foreground alone (a missing file, a repeated name) is a `Failure` of it; its place
-    in the list stays taken, so that the others keep their backgrounds. Raises ManifestError for what
-    concerns all: no such list or folder, an unknown split, too few backgrounds.
+    in the list stays taken, so that the others keep their backgrounds. `begun`: what a folder was begun
+    with; what is built there keeps its place as well. Raises ManifestError for what concerns all: no such
+    list or folder, an unknown split, too few backgrounds.
     """
-    split = lists.split or _split_in(lists.fg_list)
+    split = lists.known_split
     per_fg = PER_FG[split] if lists.per_fg is None else lists.per_fg
     if per_fg < 1:
         raise ManifestError(f"{per_fg} backgrounds a foreground: at least 1 is needed")
-    beside = lists.fg_list.parent
-    names, notes = read_list(lists.fg_list)
-    if not names:
-        raise ManifestError(f"{lists.fg_list} lists no foreground: write one file name a line")
-    foregrounds = FolderIndex(lists.fg_dir or beside / "fg")
-    own_a = lists.alpha_from == "fg"
-    folders = [
-        foregrounds,
-        foregrounds if own_a else FolderIndex(lists.alpha_dir or beside / "alpha"),
-        FolderIndex(lists.bg_dir or beside / "bg"),
-    ]
-    backgrounds, more = _background_names(lists, len(names) * per_fg, folders[2])
-    for folder, wanted, what in zip(
-        folders, (names, names, backgrounds), ("", "", "the backgrounds of "), strict=True
+    begun = begun if begun is not None and begun.per_fg == per_fg else None
+    names, notes = _foregrounds(lists, begun)
+    wanted = [name for name in names if name != EMPTY]
+    folders = _folders(lists)
+    backgrounds = find_backgrounds(lists, len(names) * per_fg, folders[2], begun)
+    for folder, listed, what in zip(
+        folders, (wanted, wanted, backgrounds.names), ("", "", "the backgrounds of "), strict=True
     ):
-        folder.refuse_all_missing(wanted, f"{what}{lists.fg_list}")
-    pairing = _Pairing(lists.fg_list, names, backgrounds, per_fg, folders, lists.reading)
-    pairs = [pairing.entry(index) for index in range(len(names))]
+        folder.refuse_all_missing(listed, f"{what}{lists.fg_list}")
+    ever = names_ever(names, begun.foregrounds if begun else ())
+    pairing = _Pairing(lists, names, ever, backgrounds.names, per_fg, folders)
+    pairs = [pairing.entry(index) for index, name in enumerate(names) if name != EMPTY]
     return Manifest(
         lists=replace(lists, split=split, per_fg=per_fg),
         split=split,
         per_fg=per_fg,
-        listed=len(names),
+        listed=len(wanted),
         entries=tuple(pair for pair in pairs if isinstance(pair, ForegroundEntry)),
         failures=tuple(pair for pair in pairs if isinstance(pair, Failure)),
-        notes=(*notes, *more, *_found_otherwise(*folders)),
+        notes=(*notes, *backgrounds.notes, *_found_otherwise(*folders)),
+        begun=Begun(
+            foregrounds=tuple(ever),
+            backgrounds=backgrounds.listed,
+            replaced=backgrounds.replaced,
+            per_fg=per_fg,
+            seed=lists.seed if lists.beside_bg_list is None else None,
+        ),
     )
 
 
-def read_list(path: Path) -> tuple[list[str], list[str]]:
-    """The names in a list file, one a line, and notes on what was passed over (blank lines).
+def _foregrounds(lists: Lists, begun: Begun | None) -> tuple[list[str], list[str]]:
+    """Names by place, `-` where one is left out, and notes."""
+    names, notes = read_list(lists.fg_list)
+    if all(name == EMPTY for name in names):
+        raise ManifestError(f"{lists.fg_list} lists no foreground: write one file name a line")
+    if begun is not None:
+        names = keep_places(names, begun.foregrounds, begun.built)
+    if left_out := names.count(EMPTY):
+        left = f"{count(left_out, 'foreground')} left out"
+        notes.append(f"{lists.fg_list}: {left}; the others keep their numbers and backgrounds")
+    return names, notes
 
-    CRLF, a byte order mark and a missing newline at the end are all right. Raises ManifestError.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as a list of names in UTF-8: {error}") from error
-    names = [line.strip() for line in lines]
-    blank = names.count("")
-    notes = [f"{path}: {blank} blank line{'s' * (blank > 1)} passed over"] if blank else []
-    return [name for name in names if name], notes
+
+def _folders(lists: Lists) -> tuple[FolderIndex, FolderIndex, FolderIndex]:
+    """Foregrounds, mattes, backgrounds. Raises ManifestError."""
+    beside = lists.fg_list.parent
+    foregrounds = FolderIndex(lists.fg_dir or beside / "fg")
+    own_a = lists.alpha_from == "fg"
+    alphas = foregrounds if own_a else FolderIndex(lists.alpha_dir or beside / "alpha")
+    return foregrounds, alphas, FolderIndex(lists.bg_dir or beside / "bg")
 
 
 def _found_otherwise(foregrounds: FolderIndex, alphas: FolderIndex, backgrounds: FolderIndex) -> list[str]:
     """A matte has its foreground's stem, whatever its suffix: that is no news."""
     own_a = alphas is foregrounds
     return [*foregrounds.notes(), *([] if own_a else alphas.notes(stems=False)), *backgrounds.notes()]
-
-
-def _split_in(fg_list: Path) -> str:
-    for split in SPLITS:
-        if fg_list.name.lower().startswith(split):
-            return split
-    raise ManifestError(
-        f"{fg_list}: the name does not begin with {', '.join(SPLITS[:-1])} or {SPLITS[-1]}; "
-        "say which it is with --split"
-    )
-
-
-def _background_names(lists: Lists, needed: int, folder: FolderIndex) -> tuple[list[str], list[str]]:
-    path = lists.bg_list or lists.fg_list.with_name(lists.fg_list.name.replace("fg", "bg"))
-    listed = lists.bg_list is not None or (path != lists.fg_list and path.exists())
-    if listed:
-        names, notes = read_list(path)
-        source = str(path)
-        notes += _repeats(path, names)
-    else:
-        names, source = sorted(folder.names), f"folder {folder.root}"
-        # random.Random's shuffle is the same in every Python; the listing is sorted first.
-        random.Random(lists.seed).shuffle(names)
-        missing = "no background list" if path == lists.fg_list else f"no {path.name} beside the list"
-        notes = [f"{missing}: backgrounds drawn from {folder.root}, seed {lists.seed}", *folder.passed_over]
-    if len(names) < needed and not (lists.reuse_bg and names):
-        raise ManifestError(
-            f"{source} has {len(names):,} backgrounds and {needed:,} are needed: "
-            "add some, lower --per-fg, or pass --reuse-bg"
-        )
-    if len(names) > needed and listed:
-        notes.append(f"{path}: the first {needed:,} of {len(names):,} backgrounds are used")
-    return [names[i % len(names)] for i in range(needed)], notes
-
-
-def _repeats(path: Path, names: Sequence[str]) -> list[str]:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if not repeated:
-        return []
-    return [f"{path}: {len(repeated)} names stand there more than once ({repeated[0]}, …); used as listed"]
 
 
 def _too_long(*files: str) -> list[str]:
@@ -231,12 +171,12 @@ def _too_long(*files: str) -> list[str]:
 class _Pairing:
     """Everything that an entry of the foreground list is resolved against."""
 
-    fg_list: Path
-    names: list[str]
-    backgrounds: list[str]
+    lists: Lists
+    names: Sequence[str]
+    ever: Sequence[str]
+    backgrounds: Sequence[str]
     per_fg: int
-    folders: list[FolderIndex]
-    reading: Reading
+    folders: tuple[FolderIndex, FolderIndex, FolderIndex]
 
     def entry(self, index: int) -> ForegroundEntry | Failure:
         name = self.names[index]
@@ -251,7 +191,7 @@ class _Pairing:
             try:
                 found.append(folder.find(what))
             except ManifestError as error:
-                errors.append(str(error))
+                errors.append(self._no_name(name) if what == EMPTY else str(error))
         if errors:
             return Failure(
                 index=index,
@@ -267,8 +207,14 @@ class _Pairing:
             alpha=found[1],
             background_names=tuple(wanted),
             backgrounds=tuple(found[2:]),
-            reading=self.reading,
+            reading=self.lists.reading,
             label=own,
+        )
+
+    def _no_name(self, name: str) -> str:
+        return (
+            f"{self.lists.beside_bg_list or self.folders[2].root} has no name too many for a place of {name} "
+            f"that holds {EMPTY}: write another background there, or add one at the end"
         )
 
     def _clashes(self, index: int) -> list[str]:
@@ -279,19 +225,21 @@ class _Pairing:
             return []
         name, other = self.names[index], self.names[first]
         if name == other:
-            return [f"{self.fg_list} lists {name} twice (entries {first + 1} and {index + 1}): remove one"]
+            entries = f"entries {first + 1} and {index + 1}"
+            return [f"{self.lists.fg_list} lists {name} twice ({entries}): remove the second"]
         return [
-            f"{self.fg_list} lists {other} and {name}, whose composites would both be called {own}_0.png: "
-            "rename one"
+            f"{self.lists.fg_list} lists {other} and {name}, whose composites would both be called "
+            f"{own}_0.png: rename the second (entry {index + 1})"
         ]
 
     @cached_property
     def _labels(self) -> list[str]:
-        return labels(self.names)
+        return labels(self.ever)
 
     @cached_property
     def _first_with_label(self) -> dict[str, int]:
         first: dict[str, int] = {}
         for index, label in enumerate(self._labels):
-            first.setdefault(label, index)
+            if self.names[index] != EMPTY:
+                first.setdefault(label, index)
         return first

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .images import Source, SourceError, grey_values, read_source, turn
-from .reading import ADOBE, Reading
+from .reading import ADOBE, ANY_ALPHA, Reading
 
 GREY_SPREAD = 8
 """Colour bands that differ by no more are grey. Measured: grey saved as RGB in JPEG of quality 5 to 100
@@ -84,7 +84,7 @@ def _read_grey(path: Path, advice: str, reading: Reading) -> Source:
 def _matte(image: Image.Image, *, reading: Reading) -> NDArray[np.uint8]:
     if reading.alpha_from != "alpha":
         found = _Values(_a_band(image), 255)
-    elif reading.alpha_max is not None and _is_label_map(image):
+    elif (reading.alpha_max or ANY_ALPHA) <= 255 and _is_label_map(image):
         found = _Values(np.asarray(image), 255)
     else:
         found = _grey(image, _coloured_advice(image), _A_ADVICE)
@@ -110,8 +110,8 @@ def _too_dark(found: _Values, highest: int) -> str:
     scale = next(each for each in _SCALES if each >= highest)
     return (
         f"its values go from {found.values.min()} to {highest}, and {found.full:,} would be opaque: if "
-        f"{scale} is opaque in all mattes pass --alpha-max {scale}, if this is a faint one --alpha-max "
-        f"{found.full}, else save it from 0 to {found.full}"
+        f"{scale} is opaque in all mattes pass --alpha-max {scale}, if this is a faint one "
+        f"--alpha-max {ANY_ALPHA}, which takes any, else save it from 0 to {found.full}"
     )
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from ...errors import WrongUseError
 from ...progress import Reporter
-from ..building.scratch import read_lists
+from ..building.scratch import read_lists, read_places
 from ..engines.local import Engine
 from ..shards.index import INDEX_NAME, Index, read_index
 from ..shards.layout import ShardError
 from ..sources.folders import ManifestError
-from ..sources.manifest import Lists, Manifest, read_manifest
+from ..sources.lists import Lists
+from ..sources.manifest import Manifest, read_manifest
 from .check_set import FolderReport, check_counts, check_duplicates, check_listing
 from .check_shard import ShardReport, check_shard
 from .findings import CHECKS, Finding, Tally
@@ -167,11 +168,11 @@ def _manifest(folder: Path, index: Index, scope: Scope) -> tuple[Manifest | None
     """The lists with their sources, and why there are none."""
     built_from = read_lists(folder)
     if scope.sources is not None:
-        return read_manifest(_lists_in(scope.sources, index, built_from)), ""
+        return read_manifest(_lists_in(scope.sources, index, built_from), read_places(folder)), ""
     if built_from is None:
         return None, f"{folder}: where its sources lie is not known; name them with --sources to compare"
     try:
-        return read_manifest(built_from), ""
+        return read_manifest(built_from, read_places(folder)), ""
     except ManifestError as error:
         return None, f"{folder}: not compared with its sources: {error}"
 

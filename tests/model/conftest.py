@@ -26,7 +26,8 @@ from dimtool.composer.shards.index import Index, record_of, write_index
 from dimtool.composer.shards.layout import ShardHeader
 from dimtool.composer.shards.writer import Layer, Matte, write_shard
 from dimtool.composer.sources.images import Source
-from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import read_manifest
 from dimtool.progress import Silent
 
 Pixels = NDArray[np.uint8]

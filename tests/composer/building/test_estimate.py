@@ -10,7 +10,8 @@ from PIL import Image
 
 from dimtool.composer.building.estimate import estimate_build
 from dimtool.composer.sources.images import SourceError
-from dimtool.composer.sources.manifest import Lists, Manifest, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import Manifest, read_manifest
 
 
 @pytest.fixture(scope="module")

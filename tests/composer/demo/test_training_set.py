@@ -19,7 +19,8 @@ from dimtool.composer.demo.foregrounds.kinds import KINDS
 from dimtool.composer.demo.pictures import Picture
 from dimtool.composer.demo.training_set import HELD_BACK, RECORD, DrawnSet, draw_set
 from dimtool.composer.engines.local import LocalProcesses
-from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import read_manifest
 
 SMALL = {"foregrounds": 7, "backgrounds": 5, "per_fg": 3, "size": 96, "seed": 4}
 ALONE = LocalProcesses(workers=1)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dimtool.composer.sources.lists import read_list
 from dimtool.composer.sources.make_lists import ListsMade, ListsPlan, make_lists
-from dimtool.composer.sources.manifest import read_list
 from dimtool.errors import WrongUseError
 
 Make = Callable[..., ListsMade]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimtool.composer.sources.folders import ManifestError
-from dimtool.composer.sources.manifest import Lists, Manifest, read_list, read_manifest
+from dimtool.composer.sources.lists import Lists, read_list
+from dimtool.composer.sources.manifest import Manifest, read_manifest
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ def test_a_foreground_listed_twice_is_built_once(touch: Any) -> None:
     assert [entry.name for entry in manifest.entries] == ["a.png", "b.png"]
     (failure,) = manifest.failures
     assert failure.index == 2
-    assert failure.errors[0].endswith("train_fg.txt lists a.png twice (entries 1 and 3): remove one")
+    assert failure.errors[0].endswith("train_fg.txt lists a.png twice (entries 1 and 3): remove the second")
 
 
 def test_two_files_of_one_stem_would_share_their_composites_names(touch: Any) -> None:

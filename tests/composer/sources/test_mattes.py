@@ -190,8 +190,10 @@ def test_values_far_below_full_scale_are_refused_and_the_scale_that_is_offered_i
 @pytest.mark.parametrize(("kind", "full"), [("png", 255), ("png16", 65_535)])
 def test_a_faint_matte_is_taken_by_the_option_that_is_offered(tmp_path: Path, kind: str, full: int) -> None:
     path = _written(np.array([[0, full // 3]]), tmp_path / "a", kind)
-    assert f"--alpha-max {full}" in refused(read_alpha, path)
-    assert read_alpha(path, Reading(alpha_max=full)).pixels.tolist() == [[0, 85]]
+    assert "--alpha-max 65535, which takes any" in refused(read_alpha, path)
+    for most in (full, 65_535):
+        assert read_alpha(path, Reading(alpha_max=most)).pixels.tolist() == [[0, 85]]
+    assert read_alpha(path, Reading().recorded).pixels.tolist() == [[0, 85]]
 
 
 @pytest.mark.parametrize("lowest", [0, 1, 40])
@@ -267,7 +269,18 @@ def test_a_reading_is_recorded_and_known_again(reading: Reading) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [None, [], 1, {"x": 1}, {"alpha_from": "?"}, {"alpha_max": 0}, {"alpha_max": "1"}, {"exif_transpose": 2}],
+    [
+        None,
+        [],
+        1,
+        {"x": 1},
+        {"alpha_from": "?"},
+        {"alpha_max": 0},
+        {"alpha_max": "1"},
+        {"alpha_max": 65_536},
+        {"alpha_max": None},
+        {"exif_transpose": 2},
+    ],
 )
 def test_a_record_that_makes_no_sense_is_refused(values: object) -> None:
     with pytest.raises(ValueError, match="does not know"):

@@ -19,7 +19,8 @@ from PIL import Image
 
 from dimtool.composer.shards.index import ShardRecord, read_index
 from dimtool.composer.shards.tiles import encode
-from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import read_manifest
 from dimtool.composer.verification.check_shard import ShardReport, check_shard
 from dimtool.composer.verification.findings import Finding
 from dimtool.composer.verification.subject import ShardTask

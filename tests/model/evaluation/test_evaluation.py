@@ -23,7 +23,8 @@ from dimtool.composer.building.build import build_dataset
 from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.pixels.trimap import trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
-from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import read_manifest
 from dimtool.errors import WrongUseError
 from dimtool.metrics import Scores, matting_scores
 from dimtool.model.evaluation import predictors as predictors_module

@@ -14,7 +14,8 @@ import pytest
 from dimtool.composer.building.build import build_dataset
 from dimtool.composer.demo import make_demo
 from dimtool.composer.engines.local import LocalProcesses
-from dimtool.composer.sources.manifest import Lists, read_manifest
+from dimtool.composer.sources.lists import Lists
+from dimtool.composer.sources.manifest import read_manifest
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import reporting
 from dimtool.model.training.stages import train

@@ -1,0 +1,81 @@
+"""List files, and all that a build starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...manifests.presets import PER_FG
+from .folders import ManifestError
+from .reading import ADOBE, Reading
+
+SPLITS = tuple(PER_FG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """What a build starts from; only `fg_list` must be given, the rest is found beside it.
+
+    fg_dir, alpha_dir, bg_dir: `fg`, `alpha`, `bg` beside the list. bg_list: the list's name with `bg` for
+    `fg`; where there is none, backgrounds are drawn from bg_dir with `seed`, without repetition. split: in
+    the list's name. per_fg: 100 for train, 20 for val and test. reuse_bg: start again at the head of the
+    background list when it ends. alpha_from, alpha_max, exif_transpose: see Reading.
+    """
+
+    fg_list: Path
+    fg_dir: Path | None = None
+    alpha_dir: Path | None = None
+    bg_list: Path | None = None
+    bg_dir: Path | None = None
+    split: str | None = None
+    per_fg: int | None = None
+    seed: int = 0
+    reuse_bg: bool = False
+    alpha_from: str = ADOBE.alpha_from
+    alpha_max: int | None = None
+    exif_transpose: bool | None = None
+
+    @property
+    def known_split(self) -> str:
+        """The split, as it is given or in the list's name. Raises ManifestError."""
+        if self.split is not None:
+            return self.split
+        for split in SPLITS:
+            if self.fg_list.name.lower().startswith(split):
+                return split
+        raise ManifestError(
+            f"{self.fg_list}: the name does not begin with {', '.join(SPLITS[:-1])} or {SPLITS[-1]}; "
+            "say which it is with --split"
+        )
+
+    @property
+    def beside_bg_list(self) -> Path | None:
+        """The background list that is given or lies beside the foregrounds' list; None for a draw."""
+        if self.bg_list is not None:
+            return self.bg_list
+        path = self.fg_list.with_name(self.fg_list.name.replace("fg", "bg"))
+        return path if path != self.fg_list and path.exists() else None
+
+    @property
+    def reading(self) -> Reading:
+        """How the sources are to be read."""
+        return Reading(
+            alpha_from=self.alpha_from, alpha_max=self.alpha_max, exif_transpose=self.exif_transpose
+        )
+
+
+def read_list(path: Path) -> tuple[list[str], list[str]]:
+    """The names in a list file, one a line, and notes on what was passed over (blank lines).
+
+    CRLF, a byte order mark and a missing newline at the end are all right. Raises ManifestError.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read as a list of names in UTF-8: {error}") from error
+    names = [line.strip() for line in lines]
+    blank = names.count("")
+    notes = [f"{path}: {blank} blank line{'s' * (blank > 1)} passed over"] if blank else []
+    return [name for name in names if name], notes
