@@ -145,5 +145,6 @@ def _check_reach(config: CropConfig, shard: Shard) -> None:
     elif config.colours and reach_of(config.radii[1], config.scale) > kept:
         raise WrongUseError(
             f"a trimap radius of {config.radii[1]} in crops scaled by {config.scale:g} reaches beyond the "
-            f"{kept} pixels of background that {shard.path} keeps: choose a lesser radius or smaller cuts"
+            f"{kept} pixels of background that {shard.path} keeps: choose a lesser radius or smaller cuts, "
+            "or draw radii by log, for crops that need no more"
         )

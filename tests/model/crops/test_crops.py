@@ -23,6 +23,7 @@ from dimtool.composer.shards.reader import Shard
 from dimtool.errors import WrongUseError
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import Crop, CropConfig, Cut, draw_cut, read_crop, scaled_trimap
+from dimtool.model.crops.variation import Variation
 
 Pixels = NDArray[np.uint8]
 
@@ -376,4 +377,6 @@ def test_a_radius_that_leaves_what_is_kept_of_the_background(train_shards: Path)
         WrongUseError, match=r"radius of 30 in crops scaled by 2 .* 64 pixels .*solid 0\.h5 keeps"
     ):
         TrainingCrops(train_shards, CropConfig(size=160, cuts=(160, 320), radii=(1, 30)))
+    by_log = CropConfig(size=160, cuts=(160, 320), radii=(1, 90), variation=Variation(radii="log"))
+    assert TrainingCrops(train_shards, by_log)[0, 0]["background"].any()
     TrainingCrops(train_shards, CropConfig(size=160, cuts=(160, 320), radii=(1, 90), colours=False))
