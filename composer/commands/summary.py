@@ -58,10 +58,21 @@ def verification_text(verification: Verification) -> str:
     tally = verification.tally
     found = [str(finding) for finding in verification.findings]
     rows = [[check, tally.tried[check], tally.failed(check)] for check in CHECKS if tally.tried[check]]
-    verdict = f"{count(len(found), 'finding')}" if found else "no finding: all is as it should be"
+    verdict = {
+        "wrong": count(len(found), "finding"),
+        "incomplete": "no finding in what was looked at, and that was not all",
+        "good": "no finding: all is as it should be",
+    }[verification.verdict]
     looked = f"{count(tally.tried['pixels'], 'composite')} in {duration(verification.seconds)}"
     return "\n".join(
-        [*found, *([""] if found else []), table(["check", "tried", "wrong"], rows), f"{looked}: {verdict}"]
+        [
+            *found,
+            *([""] if found else []),
+            table(["check", "tried", "wrong"], rows),
+            *(f"fingerprint of {folder}: {value}" for folder, value in verification.fingerprints.items()),
+            *map(str, verification.skipped),
+            f"{looked}: {verdict}",
+        ]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     "--sample", type=Share(), default="100%", show_default=True, help="Of the composites, to look into."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the samples.")
+@click.option(
+    "--require",
+    type=click.Choice(["sources"]),
+    help="Make it a finding that the source images could not be compared.",
+)
+@click.option(
+    "--expect",
+    multiple=True,
+    metavar="FINGERPRINT",
+    help="The set must be this one: a finding where it is another. Once for each folder.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @click.option(
     "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
@@ -39,6 +51,8 @@ def verify_command(
     quick: bool,
     sample: float,
     seed: int,
+    require: str | None,
+    expect: tuple[str, ...],
     jobs: int | None,
     repair: bool,
     report: Path | None,
@@ -53,7 +67,7 @@ def verify_command(
     Examples:
       dimtool verify-composites --report report
       dimtool verify-composites shards/train --quick
-      dimtool verify-composites shards/test --sources /data/composition-1k
+      dimtool verify-composites shards/test --sources /data/composition-1k --require sources
     """
     from ..engines.local import LocalProcesses, core_count
     from ..verification.verify import Scope, verify_composites
@@ -63,7 +77,16 @@ def verify_command(
     if quick and source is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("--quick looks into 200 composites, --sample into a share: give one of them")
     write_report = _report_writer(report)
-    scope = Scope(sources=sources, quick=quick, sample=sample, seed=seed)
+    if wrong := [each for each in expect if not re.fullmatch(r"[0-9a-f]{64}", each)]:
+        raise click.UsageError(f"--expect {wrong[0]}: a fingerprint is 64 digits, 0 to 9 and a to f")
+    scope = Scope(
+        sources=sources,
+        quick=quick,
+        sample=sample,
+        seed=seed,
+        require_sources=require == "sources",
+        expect=expect,
+    )
     engine = LocalProcesses(workers=jobs or core_count())
     with VerifyBar() as bar:
         verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)

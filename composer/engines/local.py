@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing.resource_tracker
 import os
 import signal
@@ -9,17 +10,18 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from ...errors import DimtoolError
+from ...text import first_line
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -32,8 +34,17 @@ class EngineError(DimtoolError):
 class Engine(Protocol):
     """Runs `function(job)` for each job, anywhere, in any order. Results must be small: they travel."""
 
-    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Generator[Result, None, None]:
-        """Results as they are finished. Closing the iterator ends the jobs under way."""
+    def run(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Sequence[Job],
+        *,
+        lost: Callable[[Job], Result] | None = None,
+    ) -> Generator[Result, None, None]:
+        """Results as they are finished. Closing the iterator ends the jobs under way.
+
+        lost: the result of a job whose worker process dies of it, where that is to end nothing else.
+        """
         ...
 
 
@@ -48,13 +59,41 @@ class LocalProcesses:
 
     workers: int
 
-    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Generator[Result, None, None]:
-        """See Engine. Raises EngineError where a worker is killed from outside."""
-        if self.workers == 1 or len(jobs) <= 1:
+    def run(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Sequence[Job],
+        *,
+        lost: Callable[[Job], Result] | None = None,
+    ) -> Generator[Result, None, None]:
+        """See Engine. Raises EngineError where a worker is killed from outside, or none can be started."""
+        if self.workers == 1 or not jobs or (len(jobs) == 1 and lost is None):
             yield from map(function, jobs)
             return
+        left = dict(enumerate(jobs))
+        if len(left) == 1 and lost is not None:  # joblib would run it in this process
+            yield _alone(function, left.pop(0), lost)
+        while left:
+            handed: set[int] = set()
+            try:
+                for number, result in _startable(self._pool(function, left, handed)):
+                    del left[number]
+                    yield result
+            except TerminatedWorkerError as error:
+                if lost is None:
+                    raise EngineError(
+                        "a worker process was killed, perhaps for want of memory: try fewer --jobs; "
+                        "the same command goes on where this one stopped"
+                    ) from error
+                for number in sorted(handed & left.keys()):
+                    yield _alone(function, left.pop(number), lost)
+
+    def _pool(
+        self, function: Callable[[Job], Result], jobs: dict[int, Job], handed: set[int]
+    ) -> Generator[tuple[int, Result], None, None]:
+        """Results with the numbers of their jobs; `handed` takes the numbers of those given to workers."""
         parallel = joblib.Parallel(
-            n_jobs=min(self.workers, len(jobs)),
+            n_jobs=max(2, min(self.workers, len(jobs))),  # one would be this process itself
             backend="loky",
             return_as="generator_unordered",
             batch_size=1,
@@ -63,18 +102,58 @@ class LocalProcesses:
             initializer=_follow,
             initargs=(os.getpid(),),
         )
-        results: Generator[Result, None, None] | None = None
+
+        def calls() -> Iterator[Any]:
+            for number, job in list(jobs.items()):
+                handed.add(number)
+                yield joblib.delayed(_numbered)(function, number, job)
+
+        results: Generator[tuple[int, Result], None, None] | None = None
         try:
             with _interrupts_held():  # the workers start in here
-                results = parallel(joblib.delayed(function)(job) for job in jobs)
+                results = parallel(calls())
             yield from chain(results)  # in a chain, so that it is _stop that closes them
-        except TerminatedWorkerError as error:
-            raise EngineError(
-                "a worker process was killed, perhaps for want of memory: try fewer --jobs; "
-                "the same command goes on where this one stopped"
-            ) from error
         finally:
             _stop(results)
+
+
+def _numbered(function: Callable[[Job], Result], number: int, job: Job) -> tuple[int, Result]:
+    return number, function(job)
+
+
+def _startable(results: Generator[Result, None, None]) -> Generator[Result, None, None]:
+    """The same, with one line where the system has nothing to start worker processes with."""
+    try:
+        # Its semaphores lie in shared memory: a container without any, or with some kilobytes, has none.
+        multiprocessing.get_context("spawn").Lock()
+        with closing(results):
+            yield from results
+    except (OSError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_SHARED_MEMORY:
+            raise
+        raise EngineError(
+            f"worker processes cannot be started ({first_line(error)}): "
+            "/dev/shm, or the folder for temporary files, is full, missing or not writable: give it room "
+            "(docker run --shm-size 1g), or work in one process with --jobs 1"
+        ) from error
+
+
+_NO_SHARED_MEMORY = {errno.ENOSPC, errno.ENOENT, errno.EROFS, errno.EACCES, errno.ENOSYS, errno.EPERM}
+
+
+def _alone(function: Callable[[Job], Result], job: Job, lost: Callable[[Job], Result]) -> Result:
+    """A job in a process of its own, so that one that dies is known to have died of it."""
+    pool = ProcessPoolExecutor(max_workers=1, initializer=_follow, initargs=(os.getpid(),))
+    try:
+        with _interrupts_held():
+            future = pool.submit(function, job)
+        result: Result = future.result()
+    except TerminatedWorkerError:
+        return lost(job)
+    else:
+        return result
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 @contextmanager

@@ -107,6 +107,8 @@ def _render(verification: Verification, assets: Assets) -> str:
         anchors=gallery.anchors,
         compared=COMPARED,
         notes=verification.notes,
+        skipped=verification.skipped,
+        fingerprints=verification.fingerprints,
         plots=plot_distributions(verification.folders, assets),
         repair=_repair_command(verification),
         title=", ".join(str(folder.folder) for folder in verification.folders) or "no folder",

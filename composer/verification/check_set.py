@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ..shards.index import INDEX_NAME, Index
-from ..sources.manifest import ForegroundEntry, Manifest
+from ...text import count
+from ..shards.index import INDEX_NAME, Index, stated_total
+from ..sources.manifest import ForegroundEntry, Manifest, shard_name
 from .check_shard import ShardFacts, ShardReport
 from .duplicates import near_pairs
 from .findings import Finding, Tally
@@ -61,6 +62,7 @@ def check_counts(report: FolderReport) -> Tally:
                 check="set", folder=folder, what=what, expected=str(index.asked), found=str(index.composites)
             )
         )
+    tally.findings += _of_index(report)
     listed = {record.file for record in index.shards}
     for name in asked or ():
         tally.tried["set"] += 1
@@ -78,7 +80,41 @@ def check_counts(report: FolderReport) -> Tally:
     return tally
 
 
+def _of_index(report: FolderReport) -> Iterator[Finding]:
+    """What the index says of the set as a whole, against its own records and against the lists."""
+    index, manifest = report.index, report.manifest
+    told: list[tuple[str, str, object, object]] = [
+        ("", "composites", index.composites, stated_total(report.folder))
+    ]
+    if manifest is not None:
+        told += [
+            ("", "split", manifest.split, index.split),
+            ("", "per_fg", manifest.per_fg, index.per_fg),
+            ("", "asked", manifest.asked, index.asked),
+            ("", "reading", manifest.lists.reading.recorded.values(), index.reading.values()),
+        ]
+    for record in index.shards:
+        name = shard_name(record.index, record.foreground, record.label)
+        told += [
+            (record.file, "composites", index.per_fg, record.composites),
+            (record.file, "file", name, record.file),
+        ]
+    for shard, name, expected, found in told:
+        if expected != found:
+            what = f"{name} in {INDEX_NAME} is not what it must be"
+            wanted, there = str(expected), str(found)
+            yield Finding(
+                check="set", folder=str(report.folder), shard=shard, what=what, expected=wanted, found=there
+            )
+    if not index.shards:
+        yield Finding(check="set", folder=str(report.folder), what=f"{INDEX_NAME} lists no shard")
+
+
 def _against_lists(shard: str, facts: ShardFacts, entry: ForegroundEntry, folder: str) -> Iterator[Finding]:
+    if facts.foreground != entry.name:
+        what = "its foreground is not the one that the lists say"
+        wanted, there = entry.name, facts.foreground
+        yield Finding(check="set", folder=folder, shard=shard, what=what, expected=wanted, found=there)
     pairs = zip_longest(entry.background_names, facts.backgrounds, fillvalue="none")
     wrong = [(i, *names) for i, names in enumerate(pairs) if names[0] != names[1]]
     if wrong:
@@ -108,6 +144,43 @@ def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
     hashes = [(key, facts.perceptual) for key, facts in shards if facts.perceptual and key not in same]
     for first, other, bits in near_pairs(hashes):
         tally.findings.append(_duplicate(first, other, f"nearly the same picture, {bits} of 256 bits apart"))
+    return tally
+
+
+def check_backgrounds(folders: Sequence[FolderReport]) -> Tally:
+    """Backgrounds that one split has and another has too, by their pixels: one finding for a shard."""
+    tally, seen = Tally(), dict[bytes, tuple[str, str]]()
+    for report in folders:
+        for shard in report.shards:
+            if shard.facts is None:
+                continue
+            own = (report.index.split, f"{report.folder}/{shard.record.file}")
+            places = [seen.setdefault(digest, own) for digest in shard.facts.background_sha256]
+            shared = [i for i, (split, _) in enumerate(places) if split != own[0]]
+            if shared:
+                split, where = places[shared[0]]
+                first = f"the first is {shard.facts.backgrounds[shared[0]]}, in {where}"
+                what = f"{count(len(shared), 'background')} in {own[0]} as well as in {split}: {first}"
+                folder, name = str(report.folder), shard.record.file
+                tally.findings.append(Finding(check="duplicates", folder=folder, shard=name, what=what))
+    return tally
+
+
+def check_fingerprints(folders: Sequence[FolderReport], expected: Sequence[str]) -> Tally:
+    """Each folder's fingerprint is one that is expected, and each one expected is there."""
+    tally, there = Tally(), {report.index.fingerprint for report in folders}
+    for report in folders if expected else ():
+        tally.tried["set"] += 1
+        found = report.index.fingerprint
+        if found not in expected:
+            what, named = "the set is not the one that is expected", " or ".join(expected)
+            tally.findings.append(
+                Finding(check="set", folder=str(report.folder), what=what, expected=named, found=found)
+            )
+    missing = [each for each in expected if each not in there]
+    if missing and not tally.findings:
+        what = "no folder has a fingerprint that is expected"
+        tally.findings.append(Finding(check="set", folder="", what=what, expected=" and ".join(missing)))
     return tally
 
 

@@ -74,7 +74,7 @@ def check_shard(task: ShardTask) -> ShardReport:
                 facts = _facts(subject)
                 check_maps(subject)
                 _check_composites(subject)
-    except (ShardError, *BROKEN) as error:  # HDF5 has all of them for damage to its own structures
+    except (ShardError, RuntimeError, OSError) as error:  # HDF5 has them for damage to its own structures
         subject.found("format", _without_path(error, subject.path))
     return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
 
@@ -115,21 +115,26 @@ def _check_header(subject: Subject) -> None:
     """What the shard says of itself, against the index and against what every shard of this version says."""
     record, shard = subject.task.record, subject.shard
     header = shard.header
-    there = (header.split, header.index, header.foreground, shard.count, *shard.shape)
+    there = (header.split, header.index, header.foreground, header.label, shard.count, *shard.shape)
     listed = (
-        *(subject.task.split, record.index, record.foreground),
+        *(subject.task.split, record.index, record.foreground, record.label),
         *(record.composites, record.height, record.width),
     )
     if there != listed:
         subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
+    if header.reading != subject.task.reading:
+        what = "its sources were read in another way than the index says"
+        subject.found("format", what, expected=subject.task.reading.values(), found=header.reading.values())
     if header.background_radius != BACKGROUND_RADIUS:
         what = "the background is kept within another radius than in a shard of this version"
         subject.found("format", what, expected=BACKGROUND_RADIUS, found=header.background_radius)
     if not shard.versions or shard.versions != record.versions:
         what = "it names other versions than the index"
         subject.found("format", what, expected=record.versions, found=shard.versions)
-    if (end := end_of_file(subject.path)) != (size := subject.path.stat().st_size):
-        subject.found("format", "the file goes on behind its end", expected=end, found=size)
+    end, size = end_of_file(subject.path), subject.path.stat().st_size
+    if end != size:
+        what = "the file does not end where it says" if end else "it does not begin as a shard does"
+        subject.found("format", what, expected=end, found=size)
     _ = shard.source_digests  # raises where they are none
 
 

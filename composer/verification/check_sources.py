@@ -46,6 +46,7 @@ class Sources:
             return
         compose = self.compositor
         self._tell(original, i)
+        self._check_size(i, original)
         if original.source is None or compose is None:
             return
         fitted = fit_source(original.source, *self.subject.shard.shape)

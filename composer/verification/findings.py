@@ -35,6 +35,18 @@ class Finding:
         return f"{self.check}: {where}{number}: {self.what}{values}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """Something that a verification did not look at: `what` of which folder, and why."""
+
+    folder: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"not looked at: {self.what} of {self.folder}: {self.why}"
+
+
 @dataclass
 class Tally:
     """Findings, and how many things each check tried."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,17 @@ from ..shards.layout import ShardError
 from ..sources.folders import ManifestError
 from ..sources.lists import Lists
 from ..sources.manifest import Manifest, read_manifest
-from .check_set import FolderReport, check_counts, check_duplicates, check_listing
+from .check_set import (
+    FolderReport,
+    check_backgrounds,
+    check_counts,
+    check_duplicates,
+    check_fingerprints,
+    check_listing,
+)
 from .check_shard import ShardReport, check_shard
-from .findings import CHECKS, Finding, Tally
+from .findings import CHECKS, Finding, Skipped, Tally
+from .resume import Notebook
 from .subject import ShardTask
 
 QUICK = 200  # composites that a quick verification looks into, whatever the size of the set
@@ -34,21 +44,25 @@ class Scope:
 
     sources: a folder with the lists, fg/, alpha/ and bg/; None for where the build found them, if they
     are still there. sample: share of the composites to look into, 0 to 1. quick: sizes instead of hashes,
-    formats, and 200 composites of the set. seed: of the samples.
+    formats, and 200 composites of the set. seed: of the samples. require_sources: whether it is a finding
+    that a folder could not be compared with its sources. expect: the fingerprints that the sets must have.
     """
 
     sources: Path | None = None
     sample: float = 1.0
     quick: bool = False
     seed: int = 0
+    require_sources: bool = False
+    expect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The outcome: the folders, all findings with what was tried, notes on what could not be looked at."""
+    """The outcome: the folders, all findings with what was tried, and what was not looked at."""
 
     folders: tuple[FolderReport, ...]
     tally: Tally
+    skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     seconds: float
 
@@ -57,10 +71,23 @@ class Verification:
         """All findings, by folder, shard and composite."""
         return sorted(self.tally.findings, key=lambda each: (each.folder, each.shard, each.composite or 0))
 
+    @property
+    def verdict(self) -> str:
+        """`wrong` with findings, `incomplete` without any where not all was looked at, else `good`."""
+        return "wrong" if self.tally.findings else "incomplete" if self.skipped else "good"
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of each folder; see Index."""
+        return {str(report.folder): report.index.fingerprint for report in self.folders}
+
     def values(self) -> dict[str, Any]:
         """The outcome as plain values, for JSON."""
         return {
+            "verdict": self.verdict,
             "folders": [str(report.folder) for report in self.folders],
+            "fingerprints": self.fingerprints,
+            "skipped": [asdict(each) for each in self.skipped],
             "composites": self.tally.tried["pixels"],
             "checks": {
                 check: {"tried": self.tally.tried[check], "wrong": self.tally.failed(check)}
@@ -82,20 +109,44 @@ def verify_composites(
     """
     started = time.monotonic()
     total = Tally()
-    plans, notes = _plans(paths, scope, total)
+    plans, skipped = _plans(paths, scope, total)
     tasks = _sampled([task for plan in plans for task in plan.tasks(scope)], scope)
     reporter.planned(sum(map(_count, tasks)))
     reports: dict[tuple[Path, str], ShardReport] = {}
-    with closing(engine.run(check_shard, tasks)) as results:
-        for report in results:
+    notebook = Notebook([plan.folder for plan in plans])
+    before = [] if scope.quick else notebook.known(tasks)
+    done = {(report.folder, report.record.file) for report in before}
+    left = {place: task for task in tasks if (place := (task.folder, task.record.file)) not in done}
+    with closing(engine.run(check_shard, list(left.values()), lost=_died)) as results:
+        for report in chain(before, results):
+            place = report.folder, report.record.file
             reporter.finished(report)
             total.add(report.tally)
-            reports[report.folder, report.record.file] = report
+            reports[place] = report
+            if place in left and not scope.quick:
+                notebook.add(left[place], report)
     folders = tuple(plan.report(reports) for plan in plans)
     for folder in folders:
         total.add(check_counts(folder))
     total.add(check_duplicates(folders))
-    return Verification(folders=folders, tally=total, notes=tuple(notes), seconds=time.monotonic() - started)
+    total.add(check_backgrounds(folders))
+    total.add(check_fingerprints(folders, scope.expect))
+    notebook.discard()
+    notes = [f"{len(before):,} shards were verified by a run that was cut short; they are as they were"]
+    return Verification(
+        folders=folders,
+        tally=total,
+        skipped=tuple(skipped),
+        notes=tuple(notes if before else ()),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _died(task: ShardTask) -> ShardReport:
+    """What is said of a shard that the process which checked it did not survive."""
+    what = "the process that checked it died of it: its pixels were not looked at"
+    finding = Finding(check="format", folder=str(task.folder), shard=task.record.file, what=what)
+    return ShardReport(folder=task.folder, record=task.record, tally=Tally([finding], Counter(format=1)))
 
 
 def shard_folders(paths: Sequence[Path]) -> list[Path]:
@@ -129,6 +180,7 @@ class _Plan:
             ShardTask(
                 folder=self.folder,
                 split=self.index.split,
+                reading=self.index.reading,
                 record=record,
                 entry=None if scope.quick else entries.get(record.file),
                 composites=None,
@@ -146,8 +198,9 @@ class _Plan:
         return FolderReport(folder=self.folder, index=self.index, manifest=self.manifest, shards=shards)
 
 
-def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Plan], list[str]]:
-    plans, notes = [], []
+def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Plan], list[Skipped]]:
+    plans: list[_Plan] = []
+    skipped: list[Skipped] = []
     for folder in shard_folders(paths):
         try:
             index = read_index(folder)
@@ -156,25 +209,39 @@ def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Pla
             tally.findings.append(Finding(check="files", folder=str(folder), what=str(error)))
             continue
         tally.add(check_listing(folder, index))
-        manifest, note = _manifest(folder, index, scope)
-        notes += [note] if note else []
+        manifest, why = _manifest(folder, index, scope)
         if manifest is not None:
             tally.add(_missing_sources(folder, manifest))
+        skipped += _skipped(folder, why, scope)
+        if why and scope.require_sources:
+            what = f"it was not compared with its sources: {why}"
+            tally.add(Tally([Finding(check="source", folder=str(folder), what=what)], Counter(source=1)))
         plans.append(_Plan(folder, index, manifest))
-    return plans, notes
+    return plans, skipped
+
+
+def _skipped(folder: Path, no_sources: str, scope: Scope) -> Iterator[Skipped]:
+    """What of a folder is not looked at."""
+    parts = [("the sources", no_sources)] if no_sources else []
+    if scope.quick:
+        parts += [("the files' hashes and the maps", "--quick"), (f"all but {QUICK} composites", "--quick")]
+    elif scope.sample < 1:
+        parts.append(("the other composites", f"--sample {scope.sample:.4%}"))
+    return (Skipped(folder=str(folder), what=what, why=why) for what, why in parts)
 
 
 def _manifest(folder: Path, index: Index, scope: Scope) -> tuple[Manifest | None, str]:
-    """The lists with their sources, and why there are none."""
+    """The lists, and why the sources are not compared."""
     built_from = read_lists(folder)
     if scope.sources is not None:
-        return read_manifest(_lists_in(scope.sources, index, built_from), read_places(folder)), ""
+        manifest = read_manifest(_lists_in(scope.sources, index, built_from), read_places(folder))
+        return manifest, "--quick" if scope.quick else ""
     if built_from is None:
-        return None, f"{folder}: where its sources lie is not known; name them with --sources to compare"
+        return None, "where they lie is not known: name their folder with --sources"
     try:
-        return read_manifest(built_from, read_places(folder)), ""
+        return read_manifest(built_from, read_places(folder)), "--quick" if scope.quick else ""
     except ManifestError as error:
-        return None, f"{folder}: not compared with its sources: {error}"
+        return None, f"{error}; or name their folder with --sources"
 
 
 def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
@@ -213,13 +280,15 @@ def _missing_sources(folder: Path, manifest: Manifest) -> Tally:
 
 def _sampled(tasks: list[ShardTask], scope: Scope) -> list[ShardTask]:
     """The tasks with the composites that the scope asks for, drawn over the whole set."""
-    every = [(number, i) for number, task in enumerate(tasks) for i in range(task.record.composites)]
-    wanted = min(QUICK, len(every)) if scope.quick else round(scope.sample * len(every))
-    if wanted == len(every):
+    ends = list(accumulate(task.record.composites for task in tasks))
+    total = ends[-1] if ends else 0
+    wanted = min(QUICK, total) if scope.quick else round(scope.sample * total)
+    if wanted == total:
         return tasks
     chosen: dict[int, list[int]] = {}
-    for number, i in sorted(random.Random(scope.seed).sample(every, max(1, wanted))):
-        chosen.setdefault(number, []).append(i)
+    for place in sorted(random.Random(scope.seed).sample(range(total), max(1, wanted))):
+        number = bisect_right(ends, place)
+        chosen.setdefault(number, []).append(place - ends[number] + tasks[number].record.composites)
     return [replace(task, composites=tuple(chosen.get(number, ()))) for number, task in enumerate(tasks)]
 
 

@@ -76,3 +76,25 @@ def test_a_single_job_or_worker_is_this_process_itself() -> None:
 
 def test_cores_are_those_that_this_process_may_use() -> None:
     assert 1 <= core_count() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_a_job_that_kills_its_worker_ends_nothing_else() -> None:
+    """It is known which one it was: those under way are run again, each in a process of its own."""
+    jobs = [f"import os; os._exit(3) if {k} == 1 else {k}" for k in range(4)]
+    results = list(LocalProcesses(workers=2).run(exec, jobs, lost=lambda job: f"lost: {job}"))
+    assert sorted(map(str, results)) == ["None"] * 3 + [f"lost: {jobs[1]}"]
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_a_single_job_that_may_die_is_not_run_in_this_process() -> None:
+    assert list(LocalProcesses(workers=2).run(os._exit, [3], lost=lambda job: job + 1)) == [4]
+
+
+def test_without_shared_memory_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", full)
+    with pytest.raises(EngineError, match=r"No space left on device.*/dev/shm.*--jobs 1"):
+        list(LocalProcesses(workers=2).run(abs, [1, 2, 3]))

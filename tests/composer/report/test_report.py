@@ -300,7 +300,7 @@ def test_a_folder_without_shards_is_no_reason_for_praise(tmp_path: Path) -> None
     shards.mkdir()
     write_index(shards, Index(split="train", per_fg=100, asked=0, shards=()))
     page = _Page(write_report(_verify(shards), tmp_path / "report"))
-    assert "No composite was looked into" in page.text
+    assert "index.json lists no shard" in page.text
     assert "No shard can be read." in page.text
     _check_files(page)
 

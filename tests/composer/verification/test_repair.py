@@ -160,8 +160,9 @@ def test_sources_that_are_gone(own: Any, mend: Any, command: Any, contents: Any)
     assert outcome["rebuilt"] == []
     assert {finding["shard"] for finding in outcome["findings"]} == {"0001-f1.h5"}
     said = command("verify-composites", out, "--repair", "--jobs", 1)
-    assert "not compared with its sources" in said.err
+    assert f"not looked at: the sources of {out}" in said.out
     assert "0 shards built anew" in said.out
+    assert "nothing can be built anew without the sources: name them with --sources" in said.out
     assert contents(out) == before
 
 

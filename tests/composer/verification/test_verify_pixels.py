@@ -227,8 +227,8 @@ def test_a_decoder_of_another_version(
     """The file is the same and decodes to other pixels: that is neither its fault nor the composite's."""
     read = getattr(originals, f"read_{name}")
 
-    def off_by_one(path: Path) -> Source:
-        source = read(path)
+    def off_by_one(path: Path, *more: Any) -> Source:
+        source = read(path, *more)
         wrong = source.pixels ^ 1 if path.name != "b0.jpg" else source.pixels
         return Source(path, wrong, source.file_sha256)
 

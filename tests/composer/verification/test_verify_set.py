@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,12 @@ def test_every_flipped_bit_of_a_record_in_the_index(own: Any, judge: Any) -> Non
 # ---- sources -----------------------------------------------------------------------------------------------
 
 
+NONSENSE = json.dumps(
+    {"fg_list": "/x/train_fg.txt", "fg_dir": None, "alpha_dir": None, "bg_list": None, "bg_dir": None}
+    | {"split": "train", "per_fg": "many"}
+)
+
+
 @pytest.fixture
 def moved(own: Any, tmp_path: Path, build: Any) -> tuple[Path, Path]:
     """Shards that remember where a set was that is not there any more, and where it is now."""
@@ -97,10 +104,11 @@ def moved(own: Any, tmp_path: Path, build: Any) -> tuple[Path, Path]:
 def test_sources_that_are_gone_are_told_and_no_fault(moved: tuple[Path, Path], judge: Any) -> None:
     values = judge(moved[1])
     assert values.code == 0
-    assert len(values.values["notes"]) == 1
-    assert "not compared with its sources" in values.values["notes"][0]
-    assert "at first" in values.values["notes"][0]
-    assert any("not compared" in line for line in values.lines)
+    assert values.values["verdict"] == "incomplete"
+    (skipped,) = values.values["skipped"]
+    assert (skipped["folder"], skipped["what"]) == (str(moved[1]), "the sources")
+    assert "at first" in skipped["why"]
+    assert "--sources" in skipped["why"]
     assert not values.tried.keys() & {"source", "decoder"}
 
 
@@ -108,18 +116,18 @@ def test_sources_that_are_gone_are_told_and_no_fault(moved: tuple[Path, Path], j
 def test_sources_that_are_elsewhere_now(moved: tuple[Path, Path], judge: Any, lists: bool) -> None:
     if not lists:
         (moved[1] / ".build" / "lists.json").unlink()
-        assert "not known" in judge(moved[1]).values["notes"][0]
+        assert "not known" in judge(moved[1]).values["skipped"][0]["why"]
     values = judge(moved[1], "--sources", moved[0])
     assert not values.values["findings"]
     assert values.tried["source"] == 16
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fg_list": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fg_list": 3}', NONSENSE, "[" * 99_999])
 def test_what_the_build_left_behind_may_be_broken(own: Any, judge: Any, text: str) -> None:
     (own[1] / ".build" / "lists.json").write_text(text)
     values = judge(own[1])
     assert values.code == 0
-    assert "not known" in values.values["notes"][0]
+    assert "not known" in values.values["skipped"][0]["why"]
 
 
 def test_a_changed_source_is_named(own: Any, judge: Any) -> None:
@@ -152,8 +160,11 @@ def test_an_incomplete_set(own: Any, judge: Any, edit_index: Any) -> None:
     edit_index(own[1], drop)
     (own[1] / "0003-f3.h5").unlink()
     values = judge(own[1])
-    assert values.found == [("set", "", None), ("set", "0003-f3.h5", None)]
-    assert (values.values["findings"][0]["expected"], values.values["findings"][0]["found"]) == ("8", "6")
+    assert values.found == [("set", "", None), ("set", "", None), ("set", "0003-f3.h5", None)]
+    assert {(each["expected"], each["found"]) for each in values.values["findings"]} >= {
+        ("8", "6"),
+        ("6", "8"),
+    }
 
 
 def test_lists_that_say_other_backgrounds(own: Any, judge: Any) -> None:
@@ -191,7 +202,7 @@ def test_lists_that_ask_for_fewer_backgrounds(own: Any, judge: Any, edit_index: 
 
 def test_a_shard_of_another_split(own: Any, judge: Any, edit_index: Any) -> None:
     edit_index(own[1], lambda index: index.update(split="test"))
-    assert {each[0] for each in judge(own[1], "--quick").found} == {"format"}
+    assert {each[0] for each in judge(own[1], "--quick").found} == {"format", "set"}
 
 
 @pytest.mark.parametrize("again", ["the same file", "half the size"])
@@ -220,8 +231,14 @@ def test_a_foreground_in_train_and_in_test(
         arguments = ("--fg-list", root / f"{split}_fg.txt", "--per-fg", 1, "--jobs", 1)
         assert command("build-dataset", *arguments, "--out", tmp_path / "shards" / split).code == 0
     values = judge(tmp_path / "shards")
-    assert values.found == [("duplicates", "0001-train1.h5", None)]
-    what = values.values["findings"][0]["what"]
+    assert values.found == [("duplicates", f"000{k}-train{k}.h5", None) for k in (0, 1, 1, 2)]
+    # Both splits are over the same three backgrounds.
+    whats = [each["what"] for each in values.values["findings"]]
+    shared = [
+        each for each in whats if each.startswith("1 background in train as well as in test: the first is")
+    ]
+    assert [f"test/000{k}-test{k}.h5" in each for k, each in enumerate(shared)] == [True] * 3
+    (what,) = set(whats) - set(shared)
     assert "test/0002-test2.h5" in what
     assert "in test as well as in train" in what
     assert ("the same pixels" in what) == (again == "the same file")
