@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import click
 from .composer import commands as composing
 from .errors import DimtoolError
 from .model import commands as modelling
+from .text import printable
 from .version import __version__
 
 # Only click is imported by all this: `dimtool --help` must answer at once.
@@ -53,7 +55,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         return cli.main(arguments, prog_name="dimtool", standalone_mode=False) or 0
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        click.echo(printable(shown.getvalue(), keep="\n"), nl=False, err=True)
         return error.exit_code
     except DimtoolError as error:
         return _fail(str(error), error.exit_code)
@@ -83,12 +87,15 @@ _SYSTEM = {
 
 
 def _fail(line: str, code: int) -> int:
-    click.echo(f"dimtool: {line}", err=True)
+    click.echo(f"dimtool: {printable(line)}", err=True)
     return code
 
 
 def main() -> NoReturn:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer characters than names have
+            stream.reconfigure(errors="backslashreplace")
     sys.unraisablehook = _interrupt_again
     sys.exit(run())
 

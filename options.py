@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+
+from .text import json_text, printable
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -23,7 +24,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 
 def print_result(as_json: bool, values: dict[str, Any], text: str) -> None:
     """A command's result on standard output: for programs, or for people."""
-    click.echo(json.dumps(values, default=_plain, ensure_ascii=False) if as_json else text)
+    say(json_text(values, _plain) if as_json else text)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Lines on standard output, or on standard error, whatever names stand in them."""
+    click.echo(printable(text, keep="\n"), err=err)
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import NoReturn, Protocol, Self, TypeVar
 
 from tqdm import tqdm
 
+from .text import printable
+
 Done_contra = TypeVar("Done_contra", contravariant=True)
 
 
@@ -84,8 +86,8 @@ class Bar:
 
     @staticmethod
     def say(line: str) -> None:
-        """A line as it is, above the bar."""
-        tqdm.write(line, file=sys.stderr)
+        """A line, above the bar."""
+        tqdm.write(printable(line), file=sys.stderr)
 
 
 class CountingBar(Bar):

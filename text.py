@@ -1,10 +1,38 @@
-"""Numbers and tables as people read them."""
+"""Numbers, tables and names as people, terminals and programs read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+# Control characters, what turns the direction of writing, line ends beside \n, and bytes that are no text.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text as it may go to a terminal: what would steer it, or is no text, is written out.
+
+    File names may hold all that; bytes that are not UTF-8 come as Python carries them. keep: what stays.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else _written_out(found[0]), text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, in Python's disguise
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def json_text(values: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """JSON in one line, exact for programs and harmless to terminals, whatever names it holds."""
+    text = json.dumps(values, default=default, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def size(count: float) -> str:
@@ -52,7 +80,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def first_line(error: BaseException) -> str:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+import os
+import re
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimtool.text import count, duration, size, table
+from dimtool.text import count, duration, json_text, printable, size, table
 
 UNITS = ["B", "kB", "MB", "GB", "TB", "PB"]
 
@@ -67,3 +72,34 @@ def test_a_table_has_numbers_to_the_right() -> None:
         "longer.h5       7",
     ]
     assert table(["a", "b"], []) == "a  b"
+
+
+# ---- names that terminals, and programs, must not stumble over ---------------------------------------------
+
+
+NAMES = st.text(max_size=20) | st.binary(max_size=20).map(os.fsdecode)
+
+
+@given(NAMES)
+def test_what_is_printed_steers_no_terminal_and_is_text(name: str) -> None:
+    shown = printable(name)
+    shown.encode()  # which bytes that are no text would refuse
+    assert all(unicodedata.category(each) not in ("Cc", "Cs", "Zl", "Zp") for each in shown)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown)
+    if name.isprintable():
+        assert shown == name
+
+
+def test_what_is_written_out() -> None:
+    assert printable("a\x1b[31mb\n") == "a\\x1b[31mb\\x0a"
+    assert printable("a\nb\r", keep="\n") == "a\nb\\x0d"
+    assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
+    assert printable("Käfer 猫 👩\u200d👦.png") == "Käfer 猫 👩\u200d👦.png"
+
+
+@given(st.dictionaries(NAMES, NAMES))
+def test_json_is_exact_for_programs_and_harmless_to_terminals(values: dict[str, str]) -> None:
+    text = json_text(values)
+    assert json.loads(text) == values
+    text.encode()
+    assert printable(text) == text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ...files import write_text
 from ...progress import Reporter
+from ...text import json_text
 from ..engines.local import Engine
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
@@ -122,4 +122,4 @@ def _finish(
 
 def _failure_line(failure: Failure) -> str:
     values = {"index": failure.index, "foreground": failure.foreground, "errors": failure.errors}
-    return json.dumps(values, ensure_ascii=False) + "\n"
+    return json_text(values) + "\n"

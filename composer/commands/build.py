@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...options import FILE, FOLDER, Share, as_json, print_result
+from ...options import FILE, FOLDER, Share, as_json, print_result, say
 from ..sources.reading import ALPHA_SOURCES
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
     from ..building.estimate import estimate_build
     from .summary import estimate_text, list_problems
 
-    click.echo(list_problems(manifest.notes, manifest.failures), nl=False, err=True)
+    if problems := list_problems(manifest.notes, manifest.failures):
+        say(problems.rstrip("\n"), err=True)
     estimate = estimate_build(manifest, jobs)
     values = {**asdict(estimate), "failures": manifest.failures}
     print_result(as_json, values, estimate_text(manifest, estimate, folder))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...manifests.presets import explain_count
-from ...text import count, duration, size, table
+from ...text import count, duration, printable, size, table
 from ..building.build import FAILURES_NAME, Summary
 from ..building.estimate import Estimate
 from ..export import ExportSummary
@@ -94,15 +94,15 @@ def export_text(summary: ExportSummary) -> str:
 
 def lists_text(made: ListsMade) -> str:
     """The lists with their lengths, and what was left out."""
-    lines = [f"left out: {reason}" for reason in made.left_out]
+    lines = [f"left out: {printable(reason)}" for reason in made.left_out]
     lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
     return "\n".join(lines)
 
 
 def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:
     """A line for each note and each error."""
-    lines = [f"note: {note}" for note in notes]
-    lines += [f"error: {error}" for failure in failures for error in failure.errors]
+    lines = [f"note: {printable(note)}" for note in notes]
+    lines += [f"error: {printable(error)}" for failure in failures for error in failure.errors]
     return "".join(f"{line}\n" for line in lines)
 
 

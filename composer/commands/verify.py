@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result
+from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result, say
 
 if TYPE_CHECKING:
     from ..engines.local import Engine
@@ -106,7 +106,7 @@ def _tell_outcome(
     from .summary import repair_text, verification_text
 
     values, left = verification.values(), len(verification.findings)
-    tell: Callable[[str], None] = (lambda text: None) if as_json else click.echo
+    tell: Callable[[str], None] = (lambda text: None) if as_json else say
     tell(verification_text(verification))
     try:  # what was found is told whatever becomes of the rest
         values["report"] = write_report(verification)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ...text import printable
+
 # In the order in which they are told. `source` and `decoder` are no fault of the shard: repairing it
 # would make another data set of it.
 CHECKS = ("files", "format", "pixels", "composition", "maps", "source", "decoder", "set", "duplicates")
@@ -32,7 +34,7 @@ class Finding:
         where = "/".join(filter(None, (self.folder, self.shard)))
         number = "" if self.composite is None else f" composite {self.composite}"
         values = f" (expected {self.expected}, found {self.found})" if self.expected or self.found else ""
-        return f"{self.check}: {where}{number}: {self.what}{values}"
+        return printable(f"{self.check}: {where}{number}: {self.what}{values}")
 
 
 @dataclass(frozen=True, kw_only=True)

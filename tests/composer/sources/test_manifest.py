@@ -295,3 +295,10 @@ def test_a_name_too_long_for_its_shard_is_a_failure_of_it_alone(touch: Any) -> N
     manifest = _read(touch(["a.png", long], ["0.jpg", "1.jpg"]), per_fg=1)
     assert [entry.name for entry in manifest.entries] == ["a.png"]
     assert "a name of 259 bytes" in manifest.failures[0].errors[0]
+
+
+def test_a_name_too_long_for_its_last_composite_is_a_failure_too(touch: Any) -> None:
+    fg_list = touch(["x" * 247 + ".png"], ["0.jpg"])
+    assert not _read(fg_list, per_fg=1000, reuse_bg=True).failures
+    (failure,) = _read(fg_list, per_fg=1001, reuse_bg=True).failures
+    assert "_1000.png would have a name of 256 bytes" in failure.errors[0]
