@@ -4,9 +4,9 @@
 
 Draws the demo's images at 128 pixels (32 foregrounds over 3 backgrounds each, and 8 others that are never
 trained on), trains a slim network of width 1/8 in the three stages, and scores 16 composites of the others,
-with trimaps of radius 5: mean SAD as a share of the better trivial answer's (the trimap as alpha, or one half
-wherever it is unknown), and the gradient error, in thousands. Steps, crops and radii fit such small images;
-the rest is the recipe's, but for what --set says.
+with trimaps of radius 5: mean SAD as a share of the trivial answer's, the trimap as alpha, and the gradient
+error, in thousands. Steps, crops and radii fit such small images; the rest is the recipe's, but for what
+--set says.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.pixels.trimap import UNKNOWN, trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.composer.sources.manifest import Lists, read_manifest
-from dimtool.metrics import gradient_error, sad
+from dimtool.metrics import gradient, sad
 from dimtool.model.commands.train import train_command
 from dimtool.model.inference.matter import Matter, to_uint8
 from dimtool.model.network.checkpoint import load_model
@@ -52,7 +52,7 @@ def draw(root: Path, *, seed: int, foregrounds: int, each: int) -> Path:
 
 
 def score(model: Path | None, shards: Path) -> tuple[float, float]:
-    """Mean SAD and gradient error of a model, or of the better trivial answer, over all composites."""
+    """Mean SAD and gradient error of a model, or of the trivial answer, over all composites."""
     composites = CompositeDataset(shards)
     matter = None if model is None else Matter(model=load_model(model), device=torch.device("cpu"))
     found = []
@@ -63,7 +63,7 @@ def score(model: Path | None, shards: Path) -> tuple[float, float]:
             answer = to_uint8(matter.matte(sample.composite, trimap))
         else:
             answer = np.where(trimap == UNKNOWN, np.uint8(128), trimap)
-        found.append((sad(answer, sample.alpha, trimap), gradient_error(answer, sample.alpha, trimap)))
+        found.append((sad(answer, sample.alpha, trimap), gradient(answer, sample.alpha, trimap)))
     means = np.mean(found, 0)
     return float(means[0]), float(means[1])
 
@@ -118,9 +118,9 @@ def measure(options: argparse.Namespace, root: Path) -> None:
         train([str(each) for each in ["--recipe", options.recipe, *FITTING, *words, *given]])
         minutes = (time.perf_counter() - started) / 60
         for stage, steps in enumerate(options.steps.split(","), 1):
-            error, gradient = score(out / "checkpoints" / f"stage{stage}-step{int(steps):08}", others)
+            error, slopes = score(out / "checkpoints" / f"stage{stage}-step{int(steps):08}", others)
             print(
-                f"{seed:>4}  {stage:>5}   {error / trivial:>15.3f}   {gradient:>14.3f}   {minutes:>7.1f}",
+                f"{seed:>4}  {stage:>5}   {error / trivial:>15.3f}   {slopes:>14.3f}   {minutes:>7.1f}",
                 flush=True,
             )
 

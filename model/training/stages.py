@@ -35,6 +35,7 @@ from ..runs.beginning import TENSORBOARD, RunError, index_digest, versions
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, open_run
 from ..updates.layers import freeze_layers
+from ..updates.parts import refuse_unequal_parts
 from .loop import StageLoop
 from .optimisation import Optimisation
 from .reporting import Reporter, Silent, death_of_a_worker_told
@@ -163,6 +164,8 @@ class Trainer:
         if latest is not None and latest[1].stage > stage:
             self.reporter.note(f"stage {stage} is over: the run is in stage {latest[1].stage}")
             return
+        size, parts = self.config.plan(stage).batch_size, self.config.accumulate
+        self.ranks.each(lambda: refuse_unequal_parts(size, processes=self.ranks.count, count=parts))
         self.model.set_stage(stage)
         freeze_layers(self.model, self.config.freeze)
         losses: torch.nn.Module = StageLosses(self.model, precision=self.config.precision)

@@ -7,7 +7,17 @@ from typing import cast
 
 from torch import Tensor
 
+from ...errors import WrongUseError
 from ..crops.reading import Crop
+
+
+def refuse_unequal_parts(batch_size: int, *, processes: int, count: int) -> None:
+    """Raise WrongUseError where each process's share of a batch does not make `count` equal parts."""
+    if count > 1 and batch_size % (processes * count):
+        raise WrongUseError(
+            f"a batch of {batch_size} does not make {count} equal parts for each of {processes} processes: "
+            f"choose a --batch-size that {processes * count} divides, or a lesser --accumulate"
+        )
 
 
 def parts(batch: Crop, count: int) -> Iterator[Crop]:

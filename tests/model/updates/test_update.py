@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dimtool.errors import WrongUseError
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig, Stage
 from dimtool.model.updates.adam import make_adam
 from dimtool.model.updates.average import Average
 from dimtool.model.updates.layers import freeze_layers, learning
-from dimtool.model.updates.parts import parts
+from dimtool.model.updates.parts import parts, refuse_unequal_parts
 from dimtool.model.updates.rate import LearningRate
 from dimtool.model.updates.update import Update
 
@@ -268,6 +269,15 @@ def test_the_parts_mean_gradient_is_the_batchs(
     for parameter, expected in zip(learning(model), whole, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-15)
+
+
+def test_shares_that_make_no_equal_parts() -> None:
+    refuse_unequal_parts(16, processes=4, count=2)
+    refuse_unequal_parts(16, processes=1, count=16)
+    with pytest.raises(
+        WrongUseError, match=r"a batch of 4 does not make 4 equal parts for each of 2 processes"
+    ):
+        refuse_unequal_parts(4, processes=2, count=4)
 
 
 def test_samples_that_make_no_equal_parts(batch: dict[str, Any]) -> None:
