@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .pooling import max_pool, max_unpool
+from .pooling.pools import max_unpool, relu_max_pool
 
 Bottleneck = Literal["fc6", "slim"]
 Stage = Literal[1, 2, 3]
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
             for _ in range(count):
                 layers += _convolution(channels, config.channels(full), size=3)
                 channels = config.channels(full)
-            self.blocks.append(nn.Sequential(*layers))
+            self.blocks.append(nn.Sequential(*layers[:-1]))  # the last ReLU is the pooling's
         size = 7 if config.bottleneck == "fc6" else 1
         self.bottleneck = nn.Conv2d(channels, config.bottleneck_channels, size, padding=size // 2)
         initialise_relu(self.convolutions())
@@ -99,12 +99,12 @@ class Encoder(nn.Module):
         return [layer for layer in self.blocks.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(n, 4, h, w) to features (n, c, h / 32, w / 32) and the five poolings' codes, finest first."""
-        codes = []
+        """(n, 4, h, w) to features (n, c, h / 32, w / 32) and the five poolings' places, finest first."""
+        places = []
         for block in self.blocks:
-            x, code = max_pool(block(x))
-            codes.append(code)
-        return F.relu(self.bottleneck(x), inplace=True), codes
+            x, place = _convolve_and_pool(list(block.children()), x)
+            places.append(place)
+        return F.relu(self.bottleneck(x), inplace=True), places
 
 
 class Decoder(nn.Module):
@@ -121,11 +121,11 @@ class Decoder(nn.Module):
         self.prediction = nn.Conv2d(channels, 1, 5, padding=2)
         initialise_xavier(self.modules())
 
-    def forward(self, x: Tensor, codes: list[Tensor]) -> Tensor:
-        """The encoder's features and codes to alpha's logit, (n, 1, h, w)."""
+    def forward(self, x: Tensor, places: list[Tensor]) -> Tensor:
+        """The encoder's features and places to alpha's logit, (n, 1, h, w)."""
         x = F.relu(self.entry(x), inplace=True)
-        for block, code in zip(self.blocks, reversed(codes), strict=True):
-            x = block(max_unpool(x, code))
+        for block, place in zip(self.blocks, reversed(places), strict=True):
+            x = block(max_unpool(x, place))
         logit: Tensor = self.prediction(x)
         return logit
 
@@ -149,10 +149,10 @@ class EncoderDecoder(nn.Module):
         The ImageNet normalisation is in here, so that no caller and no export can leave it out.
         """
         x = torch.cat([(image - self.mean) / self.deviation, trimap], 1)
-        features, codes = self.encoder(_as_weights(x, self.decoder.prediction))
+        features, places = self.encoder(_as_weights(x, self.decoder.prediction))
         # bfloat16 has 256 steps between 0.5 and 1, as many as a whole 8-bit alpha: the logit can be
         # rounded to it, the alpha not.
-        return full_precision(self.decoder(features, codes)).sigmoid()
+        return full_precision(self.decoder(features, places)).sigmoid()
 
 
 class Refinement(nn.Module):
@@ -242,6 +242,18 @@ def initialise_relu(modules: Iterable[nn.Module]) -> None:
 
 def _convolution(inputs: int, outputs: int, *, size: int) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, size, padding=size // 2), nn.ReLU(inplace=True)]
+
+
+def _convolve_and_pool(block: list[nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:
+    """A block of the encoder and its pooling."""
+    *layers, last = block
+    for layer in layers:
+        x = layer(x)
+    if not (x.is_cuda and isinstance(last, nn.Conv2d)):
+        return relu_max_pool(last(x))
+    # There a bias is a pass over the whole result, which the pooling's kernel saves. On the CPU the
+    # convolution adds it while it sums, and rounds otherwise.
+    return relu_max_pool(F.conv2d(x, last.weight, padding=last.padding), last.bias)
 
 
 def _check_inputs(image: Tensor, trimap: Tensor) -> None:

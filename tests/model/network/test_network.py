@@ -93,7 +93,9 @@ def test_the_comparison_sees_a_planted_fault(fault, monkeypatch):
     if fault == "no normalisation":
         network.encoder_decoder.mean.zero_()
     elif fault == "another unpooling":
-        monkeypatch.setattr("dimtool.model.network.dim.max_unpool", lambda x, code: max_unpool(x, 3 - code))
+        monkeypatch.setattr(
+            "dimtool.model.network.dim.max_unpool", lambda x, places: max_unpool(x, places.flip(3))
+        )
     else:
         network.refinement.register_forward_pre_hook(lambda _, inputs: (inputs[0], inputs[1] / 255))
     with torch.no_grad():

@@ -64,12 +64,11 @@ class Step:
 
     def __init__(self, network: DeepImageMatting, *, precision: Precision = "tf32") -> None:
         self.losses = TrainingStep(StageLosses(network, precision=precision), CPU)
-        self.optimisation = Optimisation(network, CPU, learning_rate=1e-3, precision=precision)
+        config = TrainConfig(learning_rate=1e-3, precision=precision)
+        self.optimisation = Optimisation(network, CPU, config)
 
     def __call__(self, batch: Crop) -> float:
-        loss = self.losses(batch).total
-        self.optimisation.step(loss)
-        return loss.item()
+        return self.optimisation.step(batch, self.losses, step=0, steps=100).item()
 
 
 # ---- to the bit -------------------------------------------------------------------------------------------
@@ -228,13 +227,15 @@ def test_fp16_steps_over_a_gradient_that_overflowed_and_lowers_its_scale() -> No
     """A scale that 16 bits cannot hold: the weights stay; at a lesser one it learns."""
     network = make_network(1)
     step = Step(network, precision="fp16")
-    step.optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
+    step.optimisation._update.scaler = torch.amp.GradScaler(
+        "cpu", init_scale=2.0**40, backoff_factor=2.0**-30
+    )
     before = [parameter.clone() for parameter in network.parameters()]
     step(make_batch(1, 32))
-    assert step.optimisation.scaler.get_scale() == 2.0**10
+    assert step.optimisation._update.scaler.get_scale() == 2.0**10
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
     step(make_batch(1, 32))
-    assert step.optimisation.scaler.get_scale() == 2.0**10
+    assert step.optimisation._update.scaler.get_scale() == 2.0**10
     assert not all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
     assert all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
@@ -284,9 +285,8 @@ def test_fused_adam_goes_on_from_what_was_saved_to_the_bit(tmp_path: Path) -> No
     """`Adam(fused=True)` keeps its step counts as tensors on the device: they must survive a checkpoint."""
 
     through, before, after = (make_network(1, seed=seed) for seed in (0, 0, 1))
-    whole, first, second = (Step(network) for network in (through, before, after))
-    for step in (whole, first, second):
-        step.optimisation.adam.param_groups[0]["fused"] = True
+    whole, first, second = (Step(network, precision="bf16") for network in (through, before, after))
+    assert all(group["fused"] for group in whole.optimisation.adam.param_groups)
     for seed in range(4):
         whole(make_batch(seed=seed))
     for seed in range(2):

@@ -1,0 +1,1 @@
+"""Pooling that keeps where each maximum was, and its unpooling."""
