@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..arrays import UInt8Image, UInt8Mask
@@ -18,11 +20,14 @@ from ..progress import Reporter
 from .engines.local import Engine
 from .pixels.trimap import trimap_of
 from .shards.dataset import known_background
-from .shards.index import INDEX_NAME, read_index
+from .shards.index import INDEX_NAME, ShardRecord, read_index
+from .shards.layout import ShardError
 from .shards.reader import Shard
+from .sources.images import sha256
 
 FOLDERS = ("merged", "bg", "trimaps", "fg", "alpha")
 ANNOTATION_NAME = "annotations.json"
+_ADVICE = "run `dimtool verify-composites --repair`"
 _MARK, _LOCK = "export.json", ".lock"
 # zlib's fastest level: a third of the default's time for a tenth more bytes.
 _PNG_LEVEL = 1
@@ -32,29 +37,45 @@ _PNG_LEVEL = 1
 class ExportJob:
     """Export one shard; the trimaps' unknown region reaches `trimap_radius` pixels to either side."""
 
-    shard: Path
+    folder: Path
+    record: ShardRecord
     out: Path
     trimap_radius: int
+
+    @property
+    def name(self) -> str:
+        """What the shard's pictures are named after: as the index says, which was looked at."""
+        return self.record.label or stem(self.record.foreground)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What one job did: `composites` in the shard, files `written` and those `kept` from before."""
+    """What one job did: `composites` in the shard, files `written` and those `kept` from before.
 
-    shard: str
+    error: why the rest of it was not written, in one line; empty where all is there.
+    """
+
+    job: ExportJob
     composites: int
     written: int
     kept: int
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What an export did."""
+    """What an export did: composites that are there, pictures written, those kept from before.
+
+    missing: composites that the lists asked for and the shards do not have. errors: a line for each shard
+    that could not be exported wholly.
+    """
 
     out: Path
     composites: int
     written: int
     kept: int
+    missing: int
+    errors: tuple[str, ...]
 
 
 def export_images(
@@ -65,11 +86,14 @@ def export_images(
     Names are the official ones, `<stem>_<i>.png`. `annotations.json` lists them in the form of mmagic's
     AdobeComp1kDataset. bg/ is exact wherever a composite depends on it; deep inside an opaque foreground,
     where the shards do not keep it, it is black. Files that are there from an earlier run of the same
-    export stay. Raises ShardError; WrongUseError where `out` holds another export or something else.
+    export stay. Each picture is held against its digest before it is written; a shard that is damaged ends
+    nothing else. Raises ShardError where there is no index; WrongUseError where `out` holds another export
+    or something else.
     """
     index = read_index(folder)
     jobs = [
-        ExportJob(shard=folder / record.file, out=out, trimap_radius=trimap_radius) for record in index.shards
+        ExportJob(folder=folder, record=record, out=out, trimap_radius=trimap_radius)
+        for record in index.shards
     ]
     mark = json.dumps({"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius}) + "\n"
     _refuse_other(out, mark)
@@ -77,17 +101,27 @@ def export_images(
     with _sole_export(out):
         _claim(out, mark)
         reporter.planned(index.composites)
-        with closing(engine.run(export_shard, jobs)) as done:
+        with closing(engine.run(export_shard, jobs, lost=_died)) as done:
             for each in done:
                 reporter.finished(each)
                 results.append(each)
-        _annotate(out, [(each.label or stem(each.foreground), each.composites) for each in index.shards])
+        whole = sorted(
+            (each for each in results if not each.error), key=lambda each: index.shards.index(each.job.record)
+        )
+        _annotate(out, [(each.job.name, each.composites) for each in whole])
     return ExportSummary(
         out=out,
-        composites=index.composites,
+        composites=sum(each.composites for each in whole),
         written=sum(each.written for each in results),
         kept=sum(each.kept for each in results),
+        missing=index.asked - index.composites,
+        errors=tuple(sorted(each.error for each in results if each.error)),
     )
+
+
+def _died(job: ExportJob) -> Exported:
+    error = f"{job.folder / job.record.file}: the process that read it died of it: {_ADVICE}"
+    return Exported(job=job, composites=0, written=0, kept=0, error=error)
 
 
 @contextmanager
@@ -126,22 +160,45 @@ def _claim(out: Path, mark: str) -> None:
 
 
 def export_shard(job: ExportJob) -> Exported:
-    """Write the pictures of one shard that are not there yet. Raises ShardError."""
-    with Shard(job.shard) as shard:
-        name = shard.header.label or stem(shard.header.foreground)
-        alpha, foreground = shard.alpha(), shard.foreground()
-        trimap = trimap_of(alpha, shard.distance(), job.trimap_radius, job.trimap_radius)
-        written = _write(foreground, job.out / "fg" / f"{name}.png")
-        written += _write(alpha, job.out / "alpha" / f"{name}.png")
-        for i in range(len(shard)):
-            paths = [job.out / each / f"{name}_{i}.png" for each in FOLDERS[:3]]
-            if all(path.exists() for path in paths):
-                continue
-            layer = shard.composite(i)
-            background = known_background(shard.background(i), layer, alpha)
-            written += sum(_write(*each) for each in zip((layer, background, trimap), paths, strict=True))
-        total = 2 + 3 * len(shard)
-        return Exported(shard=job.shard.name, composites=len(shard), written=written, kept=total - written)
+    """Write the pictures of one shard that are not there yet; what is wrong with it is told, not raised."""
+    path, record = job.folder / job.record.file, job.record
+    total, written = 2 + 3 * record.composites, 0
+    try:
+        with Shard(path) as shard:
+            for picture, file in _pictures(shard, job):
+                written += _write(picture, file)
+    except ShardError as problem:
+        return Exported(job=job, composites=0, written=written, kept=0, error=str(problem))
+    return Exported(job=job, composites=record.composites, written=written, kept=total - written)
+
+
+def _pictures(shard: Shard, job: ExportJob) -> Iterator[tuple[UInt8Image | UInt8Mask, Path]]:
+    """Those that are not there yet, with their files. Raises ShardError: another shard, or damaged."""
+    record = job.record
+    there = (shard.header.foreground, shard.header.label, len(shard), *shard.shape)
+    if there != (record.foreground, record.label, record.composites, record.height, record.width):
+        raise ShardError(f"{shard.path} is not the shard that {INDEX_NAME} names: {_ADVICE}")
+    alpha, foreground, digests = shard.alpha(), shard.foreground(), shard.source_digests
+    _refuse_other_pixels(shard, "foreground", foreground, digests["foreground"][1])
+    _refuse_other_pixels(shard, "alpha", alpha, digests["alpha"][1])
+    yield foreground, job.out / "fg" / f"{job.name}.png"
+    yield alpha, job.out / "alpha" / f"{job.name}.png"
+    trimap = trimap_of(alpha, shard.distance(), job.trimap_radius, job.trimap_radius)
+    for i, digest in enumerate(shard.digests):
+        paths = [job.out / each / f"{job.name}_{i}.png" for each in FOLDERS[:3]]
+        if all(path.exists() for path in paths):
+            continue
+        layer, stored = shard.composite(i), shard.background(i)
+        _refuse_other_pixels(shard, f"composite {i}", layer, digest[0])
+        _refuse_other_pixels(shard, f"background {i}", stored, digest[1])
+        yield from zip((layer, known_background(stored, layer, alpha), trimap), paths, strict=True)
+
+
+def _refuse_other_pixels(
+    shard: Shard, what: str, pixels: NDArray[np.uint8], digest: NDArray[np.uint8]
+) -> None:
+    if sha256(pixels) != digest.tobytes():
+        raise ShardError(f"{shard.path}: {what} does not have the digest written with it: {_ADVICE}")
 
 
 def _write(pixels: UInt8Image | UInt8Mask, path: Path) -> int:

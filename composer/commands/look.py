@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @as_json
-def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> None:
+def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> int:
     """Write a folder of shards as the PNG folders that other trainers read.
 
     merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
@@ -41,6 +41,7 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
     with ExportBar() as bar:
         summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
     print_result(as_json, asdict(summary), export_text(summary))
+    return 1 if summary.errors else 0
 
 
 @click.command("inspect")

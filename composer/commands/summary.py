@@ -86,10 +86,17 @@ def repair_text(repair: Repair) -> str:
 
 def export_text(summary: ExportSummary) -> str:
     """What was written, and what was there."""
-    return (
+    lines = [f"error: {error}" for error in summary.errors]
+    lines.append(
         f"{summary.out}: {count(summary.composites, 'composite')}, {count(summary.written, 'picture')} "
         f"written, {summary.kept:,} there from before"
     )
+    if summary.missing > 0:
+        lines.append(
+            f"The set is not complete: {count(summary.missing, 'composite')} of the lists are not in the "
+            "shards; run `dimtool build-dataset` again"
+        )
+    return "\n".join(lines)
 
 
 def lists_text(made: ListsMade) -> str:

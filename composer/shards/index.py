@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import file_sha256, write_text
+from ...names import stem
 from ...text import first_line
 from ..sources.images import MAX_PIXELS, MAX_SIDE
 from ..sources.reading import ADOBE, Reading
@@ -146,7 +147,7 @@ def record_from(values: dict[str, Any]) -> ShardRecord:
     _check_types(record, dict.fromkeys(texts, str) | dict.fromkeys(numbers, int) | {"versions": dict})
     if not all(isinstance(each, str) for pair in record.versions.items() for each in pair):
         raise ValueError(f"the versions of {record.file!a} are no texts")
-    names = record.file, record.label or "a"
+    names = record.file, record.label or "a", stem(record.foreground) or "a"
     if any(Path(each).name != each or "\0" in each for each in names) or not record.file.endswith(".h5"):
         raise ValueError(f"{record.file!a} is no name of a shard")
     sides, most = (record.height, record.width), 2**31

@@ -57,7 +57,10 @@ class Shard:
         more = {name: self._attribute(name) for name in ("label", "reading") if name in self._file.attrs}
         reading = Reading.of(json.loads(more.get("reading", "{}")))
         values = {name: self._attribute(name) for name in names}
-        return {**values, "label": more.get("label", ""), "reading": reading}
+        label = more.get("label", "")
+        if "\0" in values["foreground"] + label or (label and Path(label).name != label):
+            raise ValueError("its name or label can name no picture")  # and a label would lead elsewhere
+        return {**values, "label": label, "reading": reading}
 
     def _attribute(self, name: str) -> Any:
         return read_attribute(self._file, name)

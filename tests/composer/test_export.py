@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-
-from dimtool.composer.shards.index import read_index
 
 UInt8 = NDArray[np.uint8]
 RADIUS = 4
@@ -102,7 +101,10 @@ def exported(shards: Path, command: Any, tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("exported") / "below" / "train"
     outcome = command("export-images", shards, out, "--trimap-radius", RADIUS, "--jobs", 1, "--json")
     assert outcome.code == 0
-    assert json.loads(outcome.out) == {"out": str(out), "composites": 6, "written": 24, "kept": 0}
+    values = json.loads(outcome.out)
+    assert values == {
+        "out": str(out), "composites": 6, "written": 24, "kept": 0, "missing": 0, "errors": []
+    }  # fmt: skip
     return out
 
 
@@ -357,10 +359,64 @@ def test_a_radius_that_no_trimap_has(shards: Path, tmp_path: Path, command: Any,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_shard_is_named(shards: Path, tmp_path: Path, command: Any) -> None:
-    bad = shutil.copytree(shards, tmp_path / "shards") / read_index(shards).shards[1].file
-    bad.write_bytes(bad.read_bytes()[:-500])
-    outcome = command("export-images", tmp_path / "shards", tmp_path / "out", "--jobs", 1)
+def cut_off(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[:-500])
+
+
+def spoil_a_tile(shard: Path) -> None:
+    with h5py.File(shard, "r+") as file:
+        file["composite"].id.write_direct_chunk((1, 0, 0, 0), b"no stream of ours")
+
+
+def other_pixels(shard: Path) -> None:
+    """They decode; nothing but their digest knows better."""
+    with h5py.File(shard, "r+") as file:
+        stack = file["composite"].id
+        stack.write_direct_chunk((1, 0, 0, 0), stack.read_direct_chunk((0, 0, 0, 0))[1])
+
+
+def other_alpha(shard: Path) -> None:
+    with h5py.File(shard, "r+") as file:
+        file["alpha"][3, 3] ^= 1
+
+
+def another_name(shard: Path) -> None:
+    """It would be written outside of the folder."""
+    with h5py.File(shard, "r+") as file:
+        file.attrs["label"] = np.bytes_("../../f1")
+
+
+def a_link_into_another_file(shard: Path) -> None:
+    with h5py.File(shard, "r+") as file:
+        del file["composite"]
+        file["composite"] = h5py.ExternalLink("0000-f0.h5", "composite")
+
+
+@pytest.mark.parametrize("damage", [cut_off, spoil_a_tile, other_pixels, other_alpha, another_name,
+                                    a_link_into_another_file, Path.unlink])  # fmt: skip
+def test_a_broken_shard_is_named_and_ends_nothing_else(
+    shards: Path, tmp_path: Path, command: Any, damage: Callable[[Path], None]
+) -> None:
+    own = shutil.copytree(shards, tmp_path / "shards")
+    broken = sorted(own.glob("*.h5"))[1]
+    damage(broken)
+    outcome = command("export-images", own, tmp_path / "out", "--jobs", 1, "--json")
+    values = json.loads(outcome.out)
     assert outcome.code == 1
-    assert str(bad) in outcome.lines[-1]
-    assert not (tmp_path / "out" / "annotations.json").exists()
+    (error,) = values["errors"]
+    assert str(broken) in error
+    assert values["composites"] == 4
+    rows = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert len(rows) == 4
+    assert all((tmp_path / "out" / path).is_file() for row in rows for path in row.values())
+    assert {path.name for path in tmp_path.iterdir()} == {"shards", "out"}
+
+
+def test_an_incomplete_set_is_told(shards: Path, tmp_path: Path, command: Any) -> None:
+    own = shutil.copytree(shards, tmp_path / "shards")
+    content = json.loads((own / "index.json").read_text())
+    content["shards"].pop()
+    (own / "index.json").write_text(json.dumps(content))
+    outcome = command("export-images", own, tmp_path / "out", "--jobs", 1)
+    assert outcome.code == 0
+    assert "The set is not complete: 2 composites of the lists are not in the shards" in outcome.out
