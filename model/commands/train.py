@@ -14,12 +14,6 @@ from .values import read_config, read_recipe
 from .variation import variation_options
 
 
-def _workers() -> int:
-    from ..runs.config import default_workers
-
-    return default_workers()
-
-
 @click.command("train")
 @click.option(
     "--recipe",
@@ -99,9 +93,7 @@ def _workers() -> int:
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    default=_workers,
-    show_default="one a core, at most 4",
-    help="Processes that read crops, on each machine together.",
+    help="Processes that read crops, on each machine together.  [default: as many as the device needs]",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."

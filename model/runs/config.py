@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ...composer.engines.local import core_count
 from ...composer.pixels.trimap import MAX_DISTANCE
 from ...errors import WrongUseError
 from ..crops.reading import CropConfig
@@ -71,11 +70,6 @@ def of_stage(values: Value | tuple[Value, ...], stage: Stage) -> Value:
     return values[stage - 1] if isinstance(values, tuple) else values
 
 
-def default_workers() -> int:
-    """Processes that read crops, where nothing else is said: one a core, at most 4."""
-    return min(4, core_count())
-
-
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
     """How long and how fast one stage is trained: see TrainConfig."""
@@ -118,7 +112,7 @@ class TrainConfig:
     compile: bool = False
     compile_mode: CompileMode = "default"
     gradient_compression: Literal["none", "bf16"] = "none"  # on their way between processes
-    workers: int = field(default_factory=default_workers)
+    workers: int | None = None  # as many as the device needs, found from its first steps
     seed: int = 0
     skip_bad: bool = False
     bottleneck: Literal["fc6", "slim"] = "fc6"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from accelerate import Accelerator
 
+from ...composer.engines.local import core_count
 from ...errors import DimtoolError
 from ..crops.dataset import TrainingCrops
 from ..crops.reading import Crop
@@ -19,6 +20,7 @@ from ..network.progress import Progress
 from ..processes.feeding import Feed
 from ..processes.ranks import Ranks
 from ..processes.signals import stop_signals
+from ..processes.workers import Workers
 from ..runs.config import TrainConfig
 from ..runs.folder import Run
 from .agenda import Agenda
@@ -57,7 +59,8 @@ class StageLoop:
             batch_size=plan.batch_size,
             rank=self.ranks.index,
             world=self.ranks.count,
-            workers=-(-self.config.workers // self.ranks.here),
+            workers=self._workers(),
+            note=self.reporter.note,
             pinned=self.accelerator.device.type == "cuda",
         )
         self.agenda = Agenda(
@@ -70,6 +73,11 @@ class StageLoop:
         self.log = Log(self.run_folder, self.accelerator, self.stage)
         self.guard = FiniteGuard(self.run_folder, self.feed, self.stage, self.ranks)
         self.window = Window(self.feed.waited)
+
+    def _workers(self) -> Workers:
+        """Of the processes that read crops on this machine, the share that feeds this one; one at least."""
+        here, asked = self.ranks.here, self.config.workers
+        return Workers(None if asked is None else -(-asked // here), cores=core_count() // here)
 
     def run(self) -> None:
         """Train until the stage is done.
@@ -86,18 +94,22 @@ class StageLoop:
         with stop_signals() as asked, cudnn_search(True):
             self.feed.begin(self.progress.crops, left)
             for _ in range(left):
-                bad = self._step(self._next())
+                bad = self._step(self._next(asked))
                 if self._now_and_then(asked, bad=bad):
                     break
 
-    def _next(self) -> Crop:
+    def _next(self, asked: list[int]) -> Crop:
         try:
-            batch = self.feed.next()
+            batch = self.feed.next(asked)
         except DimtoolError:
             # What cannot be read must not cost the steps before it.
             if self.progress.step and self.guard.finite(self.model):
                 self._save()
             raise
+        if batch is None:  # other processes cannot be asked: they may be in the midst of the next step
+            if self.progress.step and self.guard.finite(self.model):
+                self._save()
+            self._stop(128 + max(asked))
         self.window.own_backgrounds += batch["backgrounds"].kept
         for error in batch["skipped"]:
             self.window.skipped += 1
@@ -130,13 +142,17 @@ class StageLoop:
         if due.save or due.stop or over:
             self._save()
         if due.stop:
-            raise StoppedError(
-                f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
-                due.stop,
-            )
+            self._stop(due.stop)
         if over and self.progress.step < self.steps:
             self._end_early()
         return over
+
+    def _stop(self, exit_code: int) -> NoReturn:
+        """End as a signal, or the time limit, asked to."""
+        raise StoppedError(
+            f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
+            exit_code,
+        )
 
     def _gives_up(self) -> bool:
         """Whether the validations are no better for long enough; all processes must ask."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import hdf5plugin  # noqa: F401  h5py needs its filters
@@ -28,6 +28,7 @@ from dimtool.composer.shards.writer import Layer, Matte, write_shard
 from dimtool.composer.sources.images import Source
 from dimtool.composer.sources.lists import Lists
 from dimtool.composer.sources.manifest import read_manifest
+from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.progress import Silent
 
 Pixels = NDArray[np.uint8]
@@ -168,6 +169,23 @@ def _official_background(path: Path, height: int, width: int) -> Pixels:
             size = math.ceil(image.width * ratio), math.ceil(image.height * ratio)
             image = image.resize(size, Image.Resampling.BICUBIC)  # noqa: PLW2901
         return np.asarray(image)[:height, :width]
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def positions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The (epoch, index) of every crop that is asked for, in order."""
+    asked: list[tuple[int, int]] = []
+    original = TrainingCrops.__getitem__
+
+    def get(crops: TrainingCrops, position: tuple[int, int]) -> Any:
+        asked.append(position)
+        return original(crops, position)
+
+    monkeypatch.setattr(TrainingCrops, "__getitem__", get)
+    return asked
 
 
 # ---- shards that no build gives ---------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.network.checkpoint import save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.runs.config import TrainConfig
@@ -64,20 +63,6 @@ def start(tmp_path: Path) -> Path:
     torch.nn.init.normal_(model.refinement.prediction.weight, std=0.2)
     save_model(tmp_path / "start.safetensors", model)
     return tmp_path / "start.safetensors"
-
-
-@pytest.fixture
-def positions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The (epoch, index) of every crop that is asked for, in order."""
-    asked: list[tuple[int, int]] = []
-    original = TrainingCrops.__getitem__
-
-    def get(crops: TrainingCrops, position: tuple[int, int]) -> Any:
-        asked.append(position)
-        return original(crops, position)
-
-    monkeypatch.setattr(TrainingCrops, "__getitem__", get)
-    return asked
 
 
 @pytest.fixture(scope="session")
