@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from ...errors import DimtoolError
 from ...files import file_sha256, part_of, sync
@@ -23,6 +24,7 @@ from ...version import __version__
 from .dim import DeepImageMatting, ModelConfig
 from .foreign import foreign_kind
 from .progress import Progress
+from .snapshot import Tensors, copied, fill_optimizer, optimizer_tensors, random_states, set_random_states
 
 MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
@@ -32,6 +34,7 @@ _LEARNING_NAME = "learning.safetensors"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
 _STATE_NAME = "state.json"
+_PIECE = 1 << 24  # bytes
 _NAME = re.compile(r"stage(\d+)-step(\d+)")
 _NAME_ONE = "name a model.safetensors, or the folder of a run"
 
@@ -43,17 +46,39 @@ class CheckpointError(DimtoolError, ValueError):
     """A checkpoint cannot be read or written, or does not fit; one line that names it and says what to do."""
 
 
-def save_model(path: Path, model: DeepImageMatting) -> None:
-    """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
-    with _writing(path), part_of(path) as part:
-        _write_model(part, model)
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A model as its file will hold it: a copy, which stays as it is while the model learns on."""
+
+    tensors: Tensors
+    metadata: dict[str, str]
 
 
-def _write_model(path: Path, model: DeepImageMatting) -> None:
+def copy_of(model: DeepImageMatting) -> ModelFile:
+    """The model's weights as they are now, and its configuration."""
     description = {"config": asdict(model.config), "stage": model.stage, "version": __version__}
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    return ModelFile(tensors=copied(model.state_dict()), metadata=metadata)
+
+
+def save_model(path: Path, model: DeepImageMatting | ModelFile) -> None:
+    """Write the weights with the configuration in the file's metadata, atomically. Raises CheckpointError."""
+    file = model if isinstance(model, ModelFile) else copy_of(model)
+    with _writing(path), part_of(path) as part:
+        write_tensors(part, file.tensors, file.metadata)
+
+
+def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> str:
+    """Write a safetensors file; the SHA-256 of its bytes, taken while they are written."""
+    content = memoryview(serialized(tensors, metadata))
+    digest = hashlib.sha256()
+    with path.open("wb") as stream:
+        for start in range(0, len(content), _PIECE):
+            piece = content[start : start + _PIECE]
+            digest.update(piece)
+            stream.write(piece)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -114,22 +139,41 @@ def _model_file(path: Path) -> Path:
     raise CheckpointError(f"{file} does not exist: {advice}")
 
 
-def save_checkpoint(
-    folder: Path,
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that a checkpoint holds, file by file: copies, to be written while the training goes on."""
+
+    progress: Progress
+    files: dict[str, ModelFile]
+
+
+def take_snapshot(
     model: DeepImageMatting,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     *,
     average: DeepImageMatting | None = None,
-) -> Path:
+) -> Snapshot:
+    """Everything that a run needs to go on as if it had never stopped.
+
+    That is weights, optimizer, random states, the place in the sequence of batches. With an `average` of the
+    weights, that is the checkpoint's model, and the weights that learn are in a file of their own.
+    """
+    files = {MODEL_NAME: copy_of(average or model)}
+    if average is not None:
+        files[_LEARNING_NAME] = copy_of(model)
+    files[_OPTIMIZER_NAME] = ModelFile(tensors=copied(optimizer_tensors(model, optimizer)), metadata={})
+    files[_RANDOM_NAME] = ModelFile(tensors=copied(random_states()), metadata={})
+    return Snapshot(progress=progress, files=files)
+
+
+def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """Write `folder`/stage<s>-step<n>, whole or not at all; returns it.
 
-    It holds everything that a run needs to go on as if it had never stopped: weights, optimizer, random
-    states, the place in the sequence of batches. With an `average` of the weights, that is the checkpoint's
-    model, and the weights that learn are in a file of their own. One of that step that is there stays as it
-    is: it holds the same. Raises CheckpointError where there is no room.
+    One of that step that is there stays as it is: it holds the same. Raises CheckpointError where there is no
+    room.
     """
-    final = folder / checkpoint_name(progress)
+    final = folder / checkpoint_name(snapshot.progress)
     if final.exists():
         return final
     part = folder / f".{final.name}{PART_SUFFIX}"
@@ -137,13 +181,11 @@ def save_checkpoint(
         with _writing(final):
             remove_part(part)
             part.mkdir(parents=True)
-            _write_model(part / MODEL_NAME, average or model)
-            if average is not None:
-                _write_model(part / _LEARNING_NAME, model)
-            save_file(_optimizer_tensors(model, optimizer), part / _OPTIMIZER_NAME)
-            save_file(_random_states(), part / _RANDOM_NAME)
-            digests = {path.name: file_sha256(path) for path in sorted(part.iterdir())}
-            state = {"progress": asdict(progress), "sha256": digests}
+            digests = {
+                name: write_tensors(part / name, file.tensors, file.metadata or None)
+                for name, file in sorted(snapshot.files.items())
+            }
+            state = {"progress": asdict(snapshot.progress), "sha256": digests}
             (part / _STATE_NAME).write_text(json.dumps(state) + "\n", encoding="utf-8")
             for path in (*part.iterdir(), part):
                 sync(path)
@@ -186,8 +228,8 @@ def load_checkpoint(
             stored = _read_model(path / _LEARNING_NAME)
         model.load_state_dict(stored.state_dict())
         if optimizer is not None:
-            _fill_optimizer(model, optimizer, load_file(path / _OPTIMIZER_NAME))
-            _set_random_states(load_file(path / _RANDOM_NAME))
+            fill_optimizer(model, optimizer, load_file(path / _OPTIMIZER_NAME))
+            set_random_states(load_file(path / _RANDOM_NAME))
     except CheckpointError:
         raise
     except _UNREADABLE as error:
@@ -251,77 +293,3 @@ def place_of(path: Path) -> tuple[int, int]:
 def checkpoint_name(progress: Progress) -> str:
     """`stage1-step00001000`."""
     return f"stage{progress.stage}-step{progress.step:08d}"
-
-
-def _optimizer_tensors(model: DeepImageMatting, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's moments and step counts by the parameters' names, which stay when the order changes."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return {
-        f"{key}.{names[parameter]}": value.contiguous()
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
-
-
-def _fill_optimizer(
-    model: DeepImageMatting, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
-    parameters = dict(model.named_parameters())
-    states: dict[Tensor, dict[str, Any]] = {}
-    for key, value in tensors.items():
-        kind, name = key.split(".", 1)
-        parameter = parameters[name]
-        # The moments lie beside the weights, laid out as they are; Adam keeps its step counts on the CPU,
-        # but for the fused one.
-        beside = torch.empty_like(parameter, dtype=value.dtype) if value.ndim else torch.empty_like(value)
-        if not value.ndim and optimizer.defaults.get("fused"):
-            beside = beside.to(parameter.device)
-        states.setdefault(parameter, {})[kind] = beside.copy_(value)
-    optimizer.state.update(states)
-
-
-def state_of(
-    model: DeepImageMatting, optimizer: torch.optim.Optimizer, *, average: DeepImageMatting | None = None
-) -> dict[str, Tensor]:
-    """All that a training goes on from, in one: weights, optimizer, the CPU's random state."""
-    parts = {
-        "model": model.state_dict(),
-        "average": {} if average is None else average.state_dict(),
-        "optimizer": _optimizer_tensors(model, optimizer),
-        "random": {"cpu": torch.get_rng_state()},
-    }
-    return {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-
-
-def fill_state(
-    tensors: Mapping[str, Tensor],
-    model: DeepImageMatting,
-    optimizer: torch.optim.Optimizer,
-    *,
-    average: DeepImageMatting | None = None,
-) -> None:
-    """Have model, optimizer and random state be as `state_of` found them elsewhere."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "random": {}}
-    for key, value in tensors.items():
-        part, name = key.split("/", 1)
-        parts[part][name] = value
-    model.load_state_dict(parts["model"])
-    if average is not None:
-        average.load_state_dict(parts["average"])
-    _fill_optimizer(model, optimizer, parts["optimizer"])
-    torch.set_rng_state(parts["random"]["cpu"])
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    return states
-
-
-def _set_random_states(states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            if f"cuda{i}" in states:
-                torch.cuda.set_rng_state(states[f"cuda{i}"], i)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     MODEL_NAME,
     PART_SUFFIX,
+    Snapshot,
     checkpoints,
+    copy_of,
     read_progress,
     remove_part,
     save_checkpoint,
     save_model,
+    take_snapshot,
 )
 from ..network.dim import DeepImageMatting
 from ..network.progress import Progress
 from .beginning import METRICS_NAME, RunError, begin_run, refuse_foreign
 from .config import TrainConfig
+from .saving import Saver
 from .stages import StageRecord, read_stages, write_stage
 
 BEST_NAME = "best.safetensors"
@@ -41,6 +46,7 @@ class Run:
         self.config = config
         self.folder = config.out
         self.notes: list[str] = []
+        self._saver = Saver()
         self._main = main
 
     @property
@@ -49,13 +55,15 @@ class Run:
         return self.folder / CHECKPOINT_FOLDER
 
     def latest(self) -> tuple[Path, Progress] | None:
-        """The last checkpoint and where it stands; None before the first."""
+        """The last checkpoint, written to its end, and where it stands; None before the first."""
+        self.settle()
         found = checkpoints(self.checkpoint_folder)
         return (found[-1], read_progress(found[-1])) if found else None
 
     def plan_stage(self, stage: int, *, planned: int, done: int) -> None:
         """Write down how many steps a stage is to have, and how many it has."""
         if self._main:
+            self.settle()  # which may write to the same file
             write_stage(self.folder, stage, StageRecord(planned=planned, done=done))
 
     def stages(self) -> dict[int, StageRecord]:
@@ -70,22 +78,42 @@ class Run:
         *,
         average: DeepImageMatting | None = None,
     ) -> None:
-        """Save a checkpoint, then remove all but the last few. A failure leaves the old ones as they are."""
-        if not self._main:
-            return
-        save_checkpoint(self.checkpoint_folder, model, optimizer, progress, average=average)
-        record = self.stages().get(progress.stage)
+        """Save a checkpoint as all is now, then remove all but the last few; a thread writes it meanwhile.
+
+        A failure leaves the old ones as they are; `check` and `settle` raise it.
+        """
+        if self._main:
+            snapshot = take_snapshot(model, optimizer, progress, average=average)
+            self._saver.submit(lambda: self._write(snapshot))
+
+    def _write(self, snapshot: Snapshot) -> None:
+        save_checkpoint(self.checkpoint_folder, snapshot)
+        stage, step = snapshot.progress.stage, snapshot.progress.step
+        record = self.stages().get(stage)
         if record is not None:
-            self.plan_stage(progress.stage, planned=record.planned, done=progress.step)
+            write_stage(self.folder, stage, replace(record, done=step))
         for old in checkpoints(self.checkpoint_folder)[: -self.config.keep]:
             part = old.with_name(f".{old.name}{PART_SUFFIX}")
             old.rename(part)  # half removed, it must not look like a checkpoint
             remove_part(part)
 
     def save_best(self, model: DeepImageMatting) -> None:
-        """Keep the weights with the least validation error so far."""
+        """Keep the weights with the least validation error so far, as they are now; see `save`."""
         if self._main:
-            save_model(self.folder / BEST_NAME, model)
+            copy = copy_of(model)
+            self._saver.submit(lambda: save_model(self.folder / BEST_NAME, copy))
+
+    def check(self) -> None:
+        """Raise CheckpointError where something could not be written."""
+        self._saver.check()
+
+    def settle(self) -> None:
+        """Wait until all is written. Raises CheckpointError where something could not be."""
+        self._saver.wait()
+
+    def close(self) -> None:
+        """Let what is being written come to its end."""
+        self._saver.close()
 
     def finish(self) -> tuple[Path, float | None]:
         """Make the last checkpoint's weights the final model; its path, and the last validation SAD."""
@@ -118,7 +146,11 @@ def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
     try:
         with locked(config.out / ".lock"):
             run.notes = begin_run(config)
-            yield run
+            try:
+                yield run
+                run.settle()
+            finally:
+                run.close()
     except LockedError as error:
         raise RunError(
             f"another training is at work in {config.out}: wait for it, or give another --out"

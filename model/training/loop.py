@@ -97,6 +97,7 @@ class StageLoop:
                 bad = self._step(self._next(asked))
                 if self._now_and_then(asked, bad=bad):
                     break
+            self.run_folder.settle()
 
     def _next(self, asked: list[int]) -> Crop:
         try:
@@ -131,6 +132,7 @@ class StageLoop:
 
         Raises StoppedError in all processes.
         """
+        self.run_folder.check()
         due = self.agenda.after(self.progress.step, asked, bad=bad)
         if due.log or due.look or due.save or due.stop:
             self._report()
@@ -149,6 +151,7 @@ class StageLoop:
 
     def _stop(self, exit_code: int) -> NoReturn:
         """End as a signal, or the time limit, asked to."""
+        self.run_folder.settle()
         raise StoppedError(
             f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
             exit_code,

@@ -23,11 +23,12 @@ from ...composer.shards.dataset import CompositeDataset
 from ...errors import WrongUseError
 from ...text import count
 from ..crops.dataset import TrainingCrops
-from ..network.checkpoint import fill_state, load_checkpoint, load_model, state_of
+from ..network.checkpoint import load_checkpoint, load_model
 from ..network.dim import DeepImageMatting, Stage
 from ..network.partial import Part, take
 from ..network.precision import float32_products
 from ..network.progress import Progress
+from ..network.snapshot import fill_state, state_of
 from ..network.vgg16 import load_vgg16
 from ..processes.launching import launch
 from ..processes.ranks import Ranks, SharedError, end_of_a_peer_told

@@ -31,6 +31,7 @@ from dimtool.model.network.checkpoint import (
     read_progress,
     save_checkpoint,
     save_model,
+    take_snapshot,
 )
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig, Stage
 from dimtool.model.network.progress import Progress
@@ -96,7 +97,7 @@ def trained(one_thread: None) -> Training:
 def saved(trained: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint; not to be changed."""
     torch.manual_seed(77)
-    return save_checkpoint(tmp_path_factory.mktemp("run") / "checkpoints", *trained, PROGRESS)
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "checkpoints", take_snapshot(*trained, PROGRESS))
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_everything_comes_back_bit_for_bit(trained: Training, saved: Path) -> No
 def test_a_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path, stage: Stage) -> None:
     undisturbed = begin(stage=stage)
     undisturbed.steps(2)
-    path = save_checkpoint(tmp_path, *undisturbed, Progress(stage=stage, step=2))
+    path = save_checkpoint(tmp_path, take_snapshot(*undisturbed, Progress(stage=stage, step=2)))
     undisturbed.steps(2)
     resumed = begin(seed=5, stage=stage)
     load_checkpoint(path, *resumed)
@@ -167,7 +168,7 @@ def test_progress_comes_back(
     trained: Training, tmp_path: Path, best: float | None, last: float | None
 ) -> None:
     progress = Progress(stage=2, step=10**9, best=best, last=last)
-    path = save_checkpoint(tmp_path, *trained, progress)
+    path = save_checkpoint(tmp_path, take_snapshot(*trained, progress))
     assert path.name == checkpoint_name(progress) == "stage2-step1000000000"
     assert read_progress(path) == progress
 
@@ -227,7 +228,7 @@ def test_safetensors_and_json_and_nothing_else(trained: Training, saved: Path) -
 
 def test_the_same_state_gives_the_same_bytes(trained: Training, saved: Path, tmp_path: Path) -> None:
     torch.manual_seed(77)
-    again = save_checkpoint(tmp_path, *trained, PROGRESS)
+    again = save_checkpoint(tmp_path, take_snapshot(*trained, PROGRESS))
     for name in FILES:
         assert (again / name).read_bytes() == (saved / name).read_bytes()
 
@@ -235,7 +236,7 @@ def test_the_same_state_gives_the_same_bytes(trained: Training, saved: Path, tmp
 def test_names_sort_by_stage_and_step(trained: Training, tmp_path: Path) -> None:
     places = [(3, 1), (1, 2_000_000_000), (1, 30), (2, 4), (1, 999_999_999)]
     for stage, step in places:
-        save_checkpoint(tmp_path, *trained, Progress(stage=stage, step=step))
+        save_checkpoint(tmp_path, take_snapshot(*trained, Progress(stage=stage, step=step)))
     (tmp_path / "stage9-step1").write_text("a file")
     (tmp_path / ".stage9-step1.part").mkdir()
     assert [(p.stage, p.step) for p in map(read_progress, checkpoints(tmp_path))] == sorted(places)
@@ -244,7 +245,7 @@ def test_names_sort_by_stage_and_step(trained: Training, tmp_path: Path) -> None
 
 def test_one_that_is_there_stays_as_it_is(saved: Path, copy: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}
-    assert save_checkpoint(copy.parent, *begin(seed=4), PROGRESS) == copy
+    assert save_checkpoint(copy.parent, take_snapshot(*begin(seed=4), PROGRESS)) == copy
     assert {path.name: path.stat().st_mtime_ns for path in copy.iterdir()} == before
 
 
@@ -334,7 +335,7 @@ def test_a_model_cut_short_is_damaged_not_foreign(saved: Path, tmp_path: Path) -
 
 def test_a_run_that_is_not_finished_says_what_can_be_named(trained: Training, tmp_path: Path) -> None:
     for step in (9, 10):
-        save_checkpoint(tmp_path / "checkpoints", *trained, Progress(stage=1, step=step))
+        save_checkpoint(tmp_path / "checkpoints", take_snapshot(*trained, Progress(stage=1, step=step)))
     advice = f"the run is not finished; .*name {tmp_path}/checkpoints/stage1-step00000010$"
     with pytest.raises(CheckpointError, match=advice):
         load_model(tmp_path)
@@ -363,7 +364,7 @@ def test_another_configuration_is_refused(saved: Path, other: dict[str, Any]) ->
 def test_an_optimizer_of_another_model_is_refused(copy: Path, tmp_path: Path) -> None:
     wider = begin(config=ModelConfig(bottleneck="slim", width=1 / 16))
     wider.steps(1)
-    other = save_checkpoint(tmp_path / "other", *wider, PROGRESS)
+    other = save_checkpoint(tmp_path / "other", take_snapshot(*wider, PROGRESS))
     shutil.copy(other / "optimizer.safetensors", copy)
     assert "remove it" in refusal(copy)
 

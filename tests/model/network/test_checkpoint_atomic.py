@@ -20,6 +20,7 @@ from dimtool.model.network.checkpoint import (
     load_model,
     save_checkpoint,
     save_model,
+    take_snapshot,
 )
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.network.progress import Progress
@@ -79,16 +80,16 @@ def test_a_checkpoint_that_does_not_fit(
 ) -> None:
     folder, resize = disk
     resize(1 << 30)
-    first = save_checkpoint(folder, *pairs[0], FIRST)
+    first = save_checkpoint(folder, take_snapshot(*pairs[0], FIRST))
     before, needed = digests(folder), pages(folder)
     resize(PAGE * (needed + int(share * needed)))
     with pytest.raises(CheckpointError) as caught:
-        save_checkpoint(folder, *pairs[1], SECOND)
+        save_checkpoint(folder, take_snapshot(*pairs[1], SECOND))
     complaint(caught, folder / "stage1-step00000002")
     assert digests(folder) == before
     assert list(folder.iterdir()) == [first] == checkpoints(folder)
     resize(PAGE * (2 * needed + 10))
-    second = save_checkpoint(folder, *pairs[1], SECOND)
+    second = save_checkpoint(folder, take_snapshot(*pairs[1], SECOND))
     assert checkpoints(folder) == [first, second]
     assert load_checkpoint(second, *begin(3)) == SECOND
 
@@ -111,17 +112,18 @@ def test_a_model_that_does_not_fit(pairs: tuple[Pair, Pair], disk: tuple[Path, R
 @pytest.fixture
 def half_written(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Have the nth file fail half-way, as on a full disk, for those who may not mount one."""
-    whole, calls = checkpoint.save_file, []
+    whole, calls = checkpoint.write_tensors, []
 
     def at(number: int) -> None:
-        def save_half(tensors: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
-            whole(tensors, path, metadata)
+        def write_half(path: Path, tensors: Any, metadata: dict[str, str] | None = None) -> str:
+            digest = whole(path, tensors, metadata)
             calls.append(path)
             if len(calls) == number:
                 os.truncate(path, path.stat().st_size // 2)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return digest
 
-        monkeypatch.setattr(checkpoint, "save_file", save_half)
+        monkeypatch.setattr(checkpoint, "write_tensors", write_half)
 
     return at
 
@@ -130,11 +132,11 @@ def half_written(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def test_any_file_of_it_that_cannot_be_written(
     pairs: tuple[Pair, Pair], tmp_path: Path, half_written: Callable[[int], None], number: int
 ) -> None:
-    first = save_checkpoint(tmp_path, *pairs[0], FIRST)
+    first = save_checkpoint(tmp_path, take_snapshot(*pairs[0], FIRST))
     before = digests(tmp_path)
     half_written(number)
     with pytest.raises(CheckpointError) as caught:
-        save_checkpoint(tmp_path, *pairs[1], SECOND)
+        save_checkpoint(tmp_path, take_snapshot(*pairs[1], SECOND))
     complaint(caught, tmp_path / "stage1-step00000002")
     assert digests(tmp_path) == before
     assert list(tmp_path.iterdir()) == [first]
@@ -169,15 +171,20 @@ adam = torch.optim.Adam(model.parameters())
 for parameter in model.parameters():
     parameter.grad = torch.ones_like(parameter)
 adam.step()
-watched = ("open", "os.mkdir", "os.rename", "save_file")
-save_file = checkpoint.save_file
+watched = ("open", "os.mkdir", "os.rename", "write_tensors")
+write_tensors = checkpoint.write_tensors
 
-def save_in_two_moments(*arguments):
-    sys.audit("save_file")
-    save_file(*arguments)
-    sys.audit("save_file")
+def write_in_two_moments(*arguments):
+    sys.audit("write_tensors")
+    digest = write_tensors(*arguments)
+    sys.audit("write_tensors")
+    return digest
 
-checkpoint.save_file = save_in_two_moments
+checkpoint.write_tensors = write_in_two_moments
+
+def save(folder, step):
+    progress = checkpoint.Progress(stage=1, step=step)
+    checkpoint.save_checkpoint(folder, checkpoint.take_snapshot(model, adam, progress))
 
 def die_at(number):
     seen = 0
@@ -193,11 +200,11 @@ number, code = 0, None
 while code != 0:
     number += 1
     folder = root / str(number)
-    checkpoint.save_checkpoint(folder, model, adam, checkpoint.Progress(stage=1, step=1))
+    save(folder, 1)
     child = os.fork()
     if not child:
         die_at(number)
-        checkpoint.save_checkpoint(folder, model, adam, checkpoint.Progress(stage=1, step=2))
+        save(folder, 2)
         os._exit(0)
     code = os.waitpid(child, 0)[1]
 print(number)
@@ -225,7 +232,7 @@ def test_what_a_killed_process_left_is_written_over(pairs: tuple[Pair, Pair], tm
     part.mkdir()
     (part / "model.safetensors").write_bytes(b"half of it")
     (part / "something else").write_bytes(b"")
-    second = save_checkpoint(tmp_path, *pairs[1], SECOND)
+    second = save_checkpoint(tmp_path, take_snapshot(*pairs[1], SECOND))
     assert list(tmp_path.iterdir()) == [second]
     assert load_checkpoint(second, *begin(3)) == SECOND
     assert len(list(second.iterdir())) == 4

@@ -358,9 +358,13 @@ def test_a_checkpoint_that_fails_costs_no_other(
     with open_run(replace(config, keep=1)) as run:
         run.save(*pair, Progress(stage=1, step=1))
         before = contents(config.out)
-        monkeypatch.setattr(checkpoint, "save_file", fail)
+        run.settle()
+        before = contents(config.out)
+        monkeypatch.setattr(checkpoint, "write_tensors", fail)
+        run.save(*pair, Progress(stage=1, step=2))  # a thread meets it
         with pytest.raises(CheckpointError, match="No space left"):
-            run.save(*pair, Progress(stage=1, step=2))
+            run.settle()
+        run.settle()  # told once
         assert contents(config.out) == before
 
 
@@ -474,6 +478,7 @@ def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(config: TrainCo
         model = DeepImageMatting(config.model)
         # One that is written at the step of a broken one takes its place.
         run.save(model, torch.optim.Adam(model.parameters()), Progress(stage=1, step=7))
+        run.settle()
         check_checkpoint(folder / "stage1-step00000007")
 
 

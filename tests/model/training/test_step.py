@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dimtool.model.crops.batches import collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop
-from dimtool.model.network.checkpoint import load_checkpoint, save_checkpoint
+from dimtool.model.network.checkpoint import load_checkpoint, save_checkpoint, take_snapshot
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.network.precision import Precision, cudnn_search, float32_products
 from dimtool.model.network.progress import Progress
@@ -291,7 +291,8 @@ def test_fused_adam_goes_on_from_what_was_saved_to_the_bit(tmp_path: Path) -> No
         whole(make_batch(seed=seed))
     for seed in range(2):
         first(make_batch(seed=seed))
-    saved = save_checkpoint(tmp_path, before, first.optimisation.adam, Progress(stage=1, step=2))
+    snapshot = take_snapshot(before, first.optimisation.adam, Progress(stage=1, step=2))
+    saved = save_checkpoint(tmp_path, snapshot)
     load_checkpoint(saved, after, second.optimisation.adam)
     for seed in range(2, 4):
         second(make_batch(seed=seed))
