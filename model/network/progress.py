@@ -23,13 +23,19 @@ class Progress:
     stage_best: float | None = None
     stale: int = 0
 
-    def after_validation(self, sad: float) -> Progress:
-        """The same place, once its validation found a mean SAD."""
-        better = self.stage_best is None or sad < self.stage_best
+    def is_best(self, sad: float, *, on: str) -> bool:
+        """Whether a mean SAD is less than all before it on the validation set of that digest."""
+        return self.best is None or self.validated_on != on or sad < self.best
+
+    def after_validation(self, sad: float, *, on: str) -> Progress:
+        """The same place, once its validation found a mean SAD on the set of that digest."""
+        same = self.validated_on == on
+        better = not same or self.stage_best is None or sad < self.stage_best
         return replace(
             self,
-            best=sad if self.best is None else min(sad, self.best),
+            best=sad if self.is_best(sad, on=on) else self.best,
             last=sad,
+            validated_on=on,
             stage_best=sad if better else self.stage_best,
             stale=0 if better else self.stale + 1,
         )

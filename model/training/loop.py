@@ -204,12 +204,12 @@ class StageLoop:
             raise
 
     def _validate(self) -> None:
-        """Only the main process looks; the others wait for it at their next step."""
-        if self.validation is None or not self.ranks.main:
+        """Score the validation set, each process a share of it, and keep the best model so far."""
+        if self.validation is None:
             return
-        device = self.accelerator.device
+        device, model = self.accelerator.device, self.optimisation.result
         with autocast(self.config.precision, device), cudnn_search(False):
-            found = validate(Matter(model=self.optimisation.result, device=device), self.validation)
+            found = validate(Matter(model=model, device=device), self.validation, self.ranks)
         self.model.train()
         step = self.progress.step
         values: Mapping[str, Any] = {"val_skipped": len(found.skipped)} if found.skipped else {}
@@ -218,8 +218,14 @@ class StageLoop:
             self.reporter.note(f"skipped in validation: {error}")
         self.reporter.note(f"stage {self.stage}, step {step}: validation SAD {found.sad:.3f}")
         self.log.pictures(step, found.examples)
-        best = self.progress.best
-        if best is None or found.sad < best:
-            self.run_folder.save_best(self.optimisation.result)
-        self.progress = self.progress.after_validation(found.sad)
+        if self._is_best(found.sad, self.validation.digest):
+            self.run_folder.save_best(model)
+        self.progress = self.progress.after_validation(found.sad, on=self.validation.digest)
         self._new_window()
+
+    def _is_best(self, sad: float, digest: str) -> bool:
+        """Whether no validation on the set of that digest was better; another set's say nothing beside it."""
+        before = self.progress
+        if before.best is not None and before.validated_on != digest:
+            self.reporter.note("the validation set is another than before: the best model is found anew")
+        return before.is_best(sad, on=digest)

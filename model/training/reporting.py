@@ -59,6 +59,8 @@ class Log:
 
     def pictures(self, step: int, examples: Sequence[Tensor]) -> None:
         """Image, trimap, prediction and truth beside each other, in TensorBoard."""
+        if not self._accelerator.is_main_process:
+            return
         writer = self._accelerator.get_tracker("tensorboard", unwrap=True)
         for number, picture in enumerate(examples):
             writer.add_image(f"stage{self._stage}/validation_{number}", picture, step)

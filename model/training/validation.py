@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,13 +17,17 @@ from torch import Tensor
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN, trimap_of
-from ...composer.shards.dataset import CompositeDataset
+from ...composer.shards.dataset import Composite, CompositeDataset
+from ...composer.shards.index import INDEX_NAME
 from ...composer.shards.layout import ShardError
 from ...errors import WrongUseError
+from ...files import file_sha256
 from ...metrics import sad
 from ..inference.matter import Matter, to_uint8
+from ..processes.ranks import Ranks
 
 EXAMPLES = 4
+_AHEAD = 2  # composites, of some 20 MB each
 _EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
 
 
@@ -46,6 +53,12 @@ class ValidationSet:
     numbers: Sequence[int]
     radius: int
     skip_bad: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Tells one set from another: SHA-256 of the dataset's index, the numbers and the radius."""
+        index = file_sha256(self.composites.folder / INDEX_NAME)
+        return hashlib.sha256(f"{index} {list(self.numbers)} {self.radius}".encode()).hexdigest()
 
 
 def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -108,30 +121,74 @@ def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> lis
     return [every[i] for i in dict.fromkeys(chosen.tolist())]
 
 
-def validate(matter: Matter, data: ValidationSet) -> Validated:
-    """The model's mean SAD over the set, whole images; in tiles where one does not fit the memory."""
-    errors: list[float] = []
-    examples: list[Tensor] = []
-    skipped: list[str] = []
-    for number in data.numbers:
-        try:
-            sample = data.composites.composite(number)
-        except ShardError as error:
-            if not data.skip_bad:
-                raise
-            skipped.append(str(error))
-            continue
-        trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
-        if not (trimap == UNKNOWN).any():
-            skipped.append(f"{data.composites.folder}: {sample.name} has no unknown pixel to be scored")
-            continue
-        prediction = to_uint8(matter.matte(sample.composite, trimap))
-        errors.append(sad(prediction, sample.alpha, trimap))
-        if len(errors) % -(-len(data.numbers) // EXAMPLES) == 1 or len(data.numbers) <= EXAMPLES:
-            examples.append(side_by_side(sample.composite, trimap, prediction, sample.alpha))
+class _Looked(NamedTuple):
+    """What came of one composite of the set, at its place in it."""
+
+    place: int
+    sad: float = 0.0
+    example: Tensor | None = None
+    skipped: str | None = None
+
+
+def validate(matter: Matter, data: ValidationSet, ranks: Ranks) -> Validated:
+    """The model's mean SAD over the set, whole images; in tiles where one does not fit the memory.
+
+    Every process of `ranks` scores its share, and all find the same. Raises ShardError, in each of them.
+    """
+    ours = range(ranks.index, len(data.numbers), ranks.count)
+    looked = ranks.each(lambda: [_look(matter, data, each) for each in _read_ahead(data, ours)])
+    every = sorted((each for share in ranks.gather(looked) for each in share), key=lambda each: each.place)
+    errors = [each.sad for each in every if each.skipped is None]
+    skipped = [each.skipped for each in every if each.skipped is not None]
     if not errors:
         raise ShardError(f"{data.composites.folder}: there is no composite to validate on; {skipped[0]}")
+    examples = [each.example for each in every if each.example is not None]
     return Validated(sum(errors) / len(errors), examples, skipped)
+
+
+class _Read(NamedTuple):
+    """A composite of the set with its trimap, or why there is none."""
+
+    place: int
+    sample: Composite | None
+    trimap: UInt8Mask | None = None
+    skipped: str = ""
+
+
+def _read_ahead(data: ValidationSet, places: Sequence[int]) -> Iterator[_Read]:
+    """The composites at these places of the set, the next ones read while one is looked at."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: deque[Future[_Read]] = deque()
+        for place in places:
+            coming.append(reader.submit(_read, data, place))
+            if len(coming) > _AHEAD:
+                yield coming.popleft().result()
+        for each in coming:
+            yield each.result()
+
+
+def _read(data: ValidationSet, place: int) -> _Read:
+    try:
+        sample = data.composites.composite(data.numbers[place])
+    except ShardError as error:
+        if not data.skip_bad:
+            raise
+        return _Read(place, None, skipped=str(error))
+    trimap = trimap_of(sample.alpha, sample.distance, data.radius, data.radius)
+    if not (trimap == UNKNOWN).any():
+        unscored = f"{data.composites.folder}: {sample.name} has no unknown pixel to be scored"
+        return _Read(place, None, skipped=unscored)
+    return _Read(place, sample, trimap)
+
+
+def _look(matter: Matter, data: ValidationSet, read: _Read) -> _Looked:
+    if read.sample is None or read.trimap is None:
+        return _Looked(read.place, skipped=read.skipped)
+    sample, trimap = read.sample, read.trimap
+    prediction = to_uint8(matter.matte(sample.composite, trimap))
+    shown = read.place % -(-len(data.numbers) // EXAMPLES) == 0
+    example = side_by_side(sample.composite, trimap, prediction, sample.alpha) if shown else None
+    return _Looked(read.place, sad(prediction, sample.alpha, trimap), example)
 
 
 def side_by_side(image: UInt8Image, *masks: UInt8Mask) -> Tensor:

@@ -294,6 +294,20 @@ def test_the_best_is_that_of_the_least_validation_error(
     assert _changed(load_file(config.out / "best.safetensors"), _weights(config, 3, 1)) == set()
 
 
+def test_the_best_is_of_one_validation_set(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A greater error on another set is no worse than a lesser one on the set before."""
+    sads = iter([2.0, 5.0, 6.0])
+    original = loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *given: original(*given)._replace(sad=next(sads)))
+    _run(tiny(stages=(1,), steps=1))
+    recorder = Recorder()
+    train(tiny(stages=(1,), steps=2, val_count=2), recorder)
+    assert sum("the best model is found anew" in note for note in recorder.notes) == 1
+    _run(tiny(stages=(1,), steps=3, val_count=2))
+    config = tiny(stages=(1,))
+    assert _changed(load_file(config.out / "best.safetensors"), _weights(config, 1, 2)) == set()
+
+
 def test_val_count_composites_are_looked_at(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[list[int]] = []
     original = loop.validate

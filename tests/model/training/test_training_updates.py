@@ -18,6 +18,7 @@ from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.network.dim import DeepImageMatting, Stage
+from dimtool.model.processes.ranks import Ranks
 from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training import loop
@@ -210,7 +211,10 @@ def test_the_average_is_validated_kept_and_gone_on_from(tiny: Configure, start: 
     assert validation is not None
     for row in [row for row in metrics(config.out) if "val_sad" in row]:
         model = load_model(config.out / "checkpoints" / f"stage{row['stage']}-step{row['step']:08}")
-        assert validate(Matter(model=model, device=torch.device("cpu")), validation).sad == row["val_sad"]
+        assert (
+            validate(Matter(model=model, device=torch.device("cpu")), validation, Ranks()).sad
+            == row["val_sad"]
+        )
     best = min((row["val_sad"], row["stage"], row["step"]) for row in metrics(config.out) if "val_sad" in row)
     assert_same(load_file(config.out / "best.safetensors"), weights(config, *best[1:]))
 

@@ -25,6 +25,7 @@ from dimtool.composer.shards.layout import ShardError
 from dimtool.errors import WrongUseError
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.processes.ranks import Ranks
 from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training.stages import split_data
@@ -214,7 +215,7 @@ def green_sad(whole: Any, i: int, radius: int) -> tuple[float, Pixels]:
 
 def run_green(data: ValidationSet) -> tuple[Any, list[Pixels]]:
     green = Green()
-    return validate(green, data), green.trimaps  # type: ignore[arg-type]
+    return validate(green, data, Ranks()), green.trimaps  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("radius", [0, 10, 33])
@@ -228,11 +229,50 @@ def test_the_mean_sad_of_whole_images(train_shards: Path, decoded: Callable[...,
     assert found.skipped == []
 
 
+class Share(Ranks):
+    """One process of two, which knows what those before it gathered."""
+
+    def __init__(self, index: int, gathered: list[Any]) -> None:
+        super().__init__()
+        self.index, self.count, self.gathered = index, 2, gathered
+
+    def each(self, work: Callable[[], Any]) -> Any:
+        return work()
+
+    def gather(self, value: Any) -> list[Any]:
+        self.gathered.append(value)
+        return self.gathered
+
+
+def test_processes_share_the_set_and_find_what_one_does(train_shards: Path) -> None:
+    data = ValidationSet(CompositeDataset(train_shards), [0, 4, 8, 11, 17], 10)
+    alone, _ = run_green(data)
+    gathered: list[Any] = []
+    validate(Green(), data, Share(1, gathered))  # type: ignore[arg-type]
+    together = validate(Green(), data, Share(0, gathered))  # type: ignore[arg-type]
+    assert [len(share) for share in gathered] == [2, 3]
+    assert together.sad == alone.sad
+    assert all(map(torch.equal, together.examples, alone.examples))
+    assert len(together.examples) == len(alone.examples)
+
+
+def test_a_set_s_digest_is_of_its_data_numbers_and_radius(train_shards: Path, val_shards: Path) -> None:
+    composites = CompositeDataset(train_shards)
+    sets = [
+        ValidationSet(composites, [0, 4], 10),
+        ValidationSet(composites, [0, 5], 10),
+        ValidationSet(composites, [0, 4], 9),
+        ValidationSet(CompositeDataset(val_shards), [0, 4], 10),
+    ]
+    assert len({each.digest for each in sets}) == 4
+    assert sets[0].digest == ValidationSet(CompositeDataset(train_shards), (0, 4), 10).digest
+
+
 def test_a_network_s_error(val_shards: Path, decoded: Callable[..., Any]) -> None:
     torch.manual_seed(0)
     model = DeepImageMatting(ModelConfig(bottleneck="slim", width=1 / 64))
     matter = Matter(model=model, device=torch.device("cpu"))
-    found = validate(matter, ValidationSet(CompositeDataset(val_shards), [1], 5))
+    found = validate(matter, ValidationSet(CompositeDataset(val_shards), [1], 5), Ranks())
     whole = decoded(val_shards, 0)
     trimap = green_sad(whole, 1, 5)[1]
     image = torch.from_numpy(whole.composite[1]).permute(2, 0, 1)[None] / 255
