@@ -45,6 +45,15 @@ class Silent:
         """Nothing."""
 
 
+def begin_log(accelerator: Accelerator, name: str) -> None:
+    """Begin TensorBoard's files, in a folder of that name in the run's. Raises OSError without leftovers."""
+    try:
+        accelerator.init_trackers(name)
+    except OSError:
+        accelerator.trackers = []  # which could not be ended: they have not begun
+        raise
+
+
 class Log:
     """Where a stage's values go: metrics.jsonl and TensorBoard; only the main process writes."""
 

@@ -39,7 +39,7 @@ from ..updates.layers import freeze_layers
 from ..updates.parts import refuse_unequal_parts
 from .loop import StageLoop
 from .optimisation import Optimisation
-from .reporting import Reporter, Silent, death_of_a_worker_told
+from .reporting import Reporter, Silent, begin_log, death_of_a_worker_told
 from .step import StageLosses, TrainingStep, compiled
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
@@ -131,7 +131,7 @@ class Trainer:
             self.reporter.note("no GPU is at hand: training on the CPU")
         for note in run.notes:
             self.reporter.note(note)
-        accelerator.init_trackers(TENSORBOARD)
+        begin_log(accelerator, TENSORBOARD)
         self.train_shards, self.validation = data
         self._deadline = time.monotonic() + self.config.seconds
         self._can_be_refined = False

@@ -65,7 +65,7 @@ def _session(leader: int) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            words = (folder / "cmdline").read_text()
+            words = (folder / "cmdline").read_text(errors="replace")
         except OSError:
             continue  # gone meanwhile
         if int(its_session) == leader and state != "Z" and "resource_tracker" not in words:
