@@ -14,6 +14,7 @@ from ...text import json_text
 from ..engines.local import Engine
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
+from .faint import faint_mattes
 from .plan import make_plan
 from .scratch import sole_builder, write_lists
 from .work import ShardJob, build_shard
@@ -74,6 +75,8 @@ def build_dataset(
                     failures.append(outcome)
                     if not keep_going:
                         break
+        for note in faint_mattes(folder, by_index(built)):
+            reporter.note(note)
         index = _finish(manifest, folder, [*plan.kept, *built], failures)
         journal.settle(index.shards)
     return Summary(

@@ -46,7 +46,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.erro
 
 
 Convert = Callable[[Image.Image], Image.Image | NDArray[np.uint8]]
-Turn = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
+Turn = Callable[[NDArray[np.uint8], Image.Image], NDArray[np.uint8]]
 
 
 class SourceError(DimtoolError, ValueError):
@@ -143,7 +143,7 @@ def _decoded(path: Path, data: bytes, convert: Convert, turn: Turn) -> NDArray[n
     """A file's content -> pixels. Raises SourceError for codes that are not those of a whole picture."""
     stream = JpegStream(data) if data.startswith(jpeg.SIGNATURE) else io.BytesIO(data)
     with _opened(path, stream) as image:
-        pixels = turn(np.asarray(convert(image)), _orientation(image))
+        pixels = turn(np.asarray(convert(image)), image)
     if isinstance(stream, JpegStream) and (damage := stream.damage()):
         raise SourceError(f"{path} is damaged ({damage}): bring the file again, or save it anew as it is")
     return pixels
@@ -159,9 +159,9 @@ def _refuse_special(path: Path) -> None:
         raise SourceError(f"{path} is {kind}, not a file: bring the file itself")
 
 
-def turn(pixels: NDArray[np.uint8], orientation: int, *, reading: Reading) -> NDArray[np.uint8]:
-    """(h, w, ...) as `reading` wants it. Raises SourceError for a tag of which it says nothing."""
-    if orientation == 1 or reading.exif_transpose is False:
+def turn(pixels: NDArray[np.uint8], image: Image.Image, *, reading: Reading) -> NDArray[np.uint8]:
+    """(h, w, ...) of a loaded image as `reading` wants it. Raises SourceError for a tag left open."""
+    if reading.exif_transpose is False or (orientation := _orientation(image)) == 1:
         return pixels
     if reading.exif_transpose is None:
         raise SourceError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...manifests.presets import PER_FG
+from ...text import first_line
 from .folders import ManifestError
 from .reading import ADOBE, Reading
 
@@ -74,7 +75,10 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
     except FileNotFoundError as error:
         raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as a list of names in UTF-8: {error}") from error
+        raise ManifestError(
+            f"{path} cannot be read as a list of names in UTF-8 ({first_line(error)}): save it as UTF-8 text "
+            "(editors and `iconv` do)"
+        ) from error
     names = [line.strip() for line in lines]
     blank = names.count("")
     notes = [f"{path}: {blank} blank line{'s' * (blank > 1)} passed over"] if blank else []

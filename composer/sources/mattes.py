@@ -51,12 +51,8 @@ def read_truth(path: Path) -> Source:
 
     def convert(image: Image.Image) -> NDArray[np.uint8]:
         found = _grey(image, f": {_SAVE_GREY}", _SAVE_GREY)
-        lowest, highest = int(found.values.min()), int(found.values.max())
-        if lowest < highest <= (found.full + 1) // 2:
-            raise SourceError(
-                f"its values go from {lowest} to {highest}, and {found.full:,} would be opaque: save it from "
-                f"0 to {found.full}"
-            )
+        if dark := _darkness(found):
+            raise SourceError(f"{dark}: save it from 0 to {found.full}")
         return _to_8_bit(found, found.full)
 
     return read_source(path, convert, partial(turn, reading=_AS_STORED))
@@ -88,14 +84,14 @@ def _matte(image: Image.Image, *, reading: Reading) -> NDArray[np.uint8]:
         found = _Values(np.asarray(image), 255)
     else:
         found = _grey(image, _coloured_advice(image), _A_ADVICE)
-    lowest, highest = int(found.values.min()), int(found.values.max())
+    highest = int(found.values.max())
     opaque = min(reading.alpha_max or found.full, found.full)
     if highest > opaque:
         raise SourceError(
             f"its values reach {highest}, over --alpha-max {opaque}: give what means opaque in all mattes"
         )
-    if reading.alpha_max is None and lowest < highest <= (found.full + 1) // 2:
-        raise SourceError(_too_dark(found, highest))
+    if reading.alpha_max is None and (dark := _darkness(found)):
+        raise SourceError(f"{dark}: {_scale_advice(highest, found.full)}")
     return _to_8_bit(found, opaque)
 
 
@@ -106,12 +102,19 @@ def _to_8_bit(found: _Values, opaque: int) -> NDArray[np.uint8]:
     return ((found.values.astype(np.uint32) * 510 + opaque) // (2 * opaque)).astype(np.uint8)
 
 
-def _too_dark(found: _Values, highest: int) -> str:
+def _darkness(found: _Values) -> str:
+    """That the values stay far below opaque; empty where they do not, or are one value, which says more."""
+    lowest, highest = int(found.values.min()), int(found.values.max())
+    if lowest < highest <= (found.full + 1) // 2:
+        return f"its values go from {lowest} to {highest}, and {found.full:,} would be opaque"
+    return ""
+
+
+def _scale_advice(highest: int, full: int) -> str:
     scale = next(each for each in _SCALES if each >= highest)
     return (
-        f"its values go from {found.values.min()} to {highest}, and {found.full:,} would be opaque: if "
-        f"{scale} is opaque in all mattes pass --alpha-max {scale}, if this is a faint one "
-        f"--alpha-max {ANY_ALPHA}, which takes any, else save it from 0 to {found.full}"
+        f"if {scale} is opaque in all mattes pass --alpha-max {scale}, if this is a faint one --alpha-max "
+        f"{ANY_ALPHA}, which takes any, else save it from 0 to {full}"
     )
 
 

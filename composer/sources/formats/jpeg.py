@@ -26,6 +26,7 @@ _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 _AHEAD = b"\xff\x00" * 8
 # So many bytes too much are damage; some encoders write a few, or fill up with zeros.
 _SLACK = 24
+_LONGEST_FILLING = 4096
 
 
 class JpegStream(io.BytesIO):
@@ -37,8 +38,9 @@ class JpegStream(io.BytesIO):
         if len(self._runs) == 1:
             # The decoder gets nothing behind the codes: if it asks for more, some are missing.
             start, end = self._runs[0]
-            filled_up = len(data[:end].rstrip(b"\0\xff"))
-            self._stops = (max(start, filled_up - _SLACK), end)
+            last = data[max(start, end - _LONGEST_FILLING) : end]
+            filling = len(last) - len(last.rstrip(b"\0\xff"))
+            self._stops = (max(start, end - filling - _SLACK), end)
             data = data[:end] + _AHEAD
         super().__init__(data)
 
