@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,19 @@ class Assets:
 
     def photo(self, pixels: NDArray[np.uint8], caption: str, alt: str) -> Picture:
         """A thumbnail of (h, w) or (h, w, 3) uint8, compressed a little."""
-        small = thumbnail(pixels, THUMBNAIL)
+        return self._small(thumbnail(pixels, THUMBNAIL), caption, alt)
+
+    def linked(self, picture: Image.Image, caption: str, alt: str) -> Picture:
+        """A thumbnail of a picture, and the whole of it: without loss where it is grey or has a palette."""
+        small = picture.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        if picture.mode == "RGB":
+            full = self.add(_encoded(picture, "WEBP", quality=92, method=2), ".webp")
+        else:
+            full = self.add(_encoded(picture, "PNG"), ".png")
+        return replace(self._small(small, caption, alt), full=full)
+
+    def _small(self, small: Image.Image, caption: str, alt: str) -> Picture:
         src = self.add(_encoded(small, "WEBP", quality=86, method=4), ".webp")
         return Picture(caption=caption, alt=alt, src=src, width=small.width, height=small.height)
 

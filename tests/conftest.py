@@ -240,7 +240,7 @@ Promise.allSettled(images.map(image => image.decode())).then(() => done({
     paper: getComputedStyle(document.body).backgroundColor,
     plot: document.querySelector('.plot img')?.currentSrc,
     outside: [...document.querySelectorAll('main *')].filter(
-        each => each.getBoundingClientRect().right > visible + 1 && !each.closest('.findings')
+        each => each.getBoundingClientRect().right > visible + 1 && !each.closest('.findings, .scroll')
     ).map(each => each.outerHTML.slice(0, 200)),
 }));
 """

@@ -14,7 +14,7 @@ pytest.importorskip("setuptools", minversion="77")
 
 ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("composer", "model", "manifests", "metrics", "pages")
-KINDS = (".py", ".j2", ".css", ".toml", ".typed")
+KINDS = (".py", ".j2", ".css", ".js", ".toml", ".typed")
 
 
 @pytest.fixture(scope="module")

@@ -42,13 +42,6 @@ from dimtool.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# The head of the first table, as far as it is seen.
-HEADS = """
-return [...document.querySelectorAll('#scores thead th')].filter(
-    each => each.getClientRects().length && each.getBoundingClientRect().right <= window.innerWidth
-).map(each => each.innerText)
-"""
-
 
 class Quiet:
     """A reporter that remembers what it was told."""
@@ -445,18 +438,6 @@ def test_command_refuses_half_of_what_it_needs(
     assert run(["evaluate"]) == 2
     assert run(["evaluate", "--pred-dir", str(folders["pred"])]) == 2
     assert "--truth-dir" in capsys.readouterr().err
-
-
-def test_a_browser_shows_the_whole_page(folders: dict[str, Path], tmp_path: Path, browser: Any) -> None:
-    arguments = [f"--{name}-dir={folder}" for name, folder in folders.items()]
-    assert run(["evaluate", *arguments, "--out", str(tmp_path / "out"), "--workers", "0"]) == 0
-    for width, columns in ((1280, 5), (400, 2)):
-        found = browser.look(tmp_path / "out" / "index.html", width, "light")
-        assert (found["console"], found["broken"], found["outside"], found["sideways"]) == ([], [], [], 0)
-        assert found["images"] == 2 * 4  # no photograph: trimap, prediction, truth, error
-        assert found["columns"] == min(columns, 4)
-        heads = browser("execute/sync", script=HEADS, args=[])
-        assert heads == ["Model", "SAD", "MSE", "GRAD", "CONN"]
 
 
 # ---- what is wrong is one line -----------------------------------------------------------------------------
