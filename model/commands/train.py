@@ -91,6 +91,13 @@ from .variation import variation_options
     help="Of gradients on their way between processes.",
 )
 @click.option(
+    "--on-nan",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="A step that is not finite: end and name its batch, or leave it out and count it.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=0),
     help="Processes that read crops, on each machine together.  [default: as many as the device needs]",

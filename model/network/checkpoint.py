@@ -30,6 +30,7 @@ MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
 PART_SUFFIX = ".part"  # of what is not complete
 _METADATA = "dimtool-model"
+_PLACE = "place"  # in it
 _LEARNING_NAME = "learning.safetensors"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
@@ -54,9 +55,15 @@ class ModelFile:
     metadata: dict[str, str]
 
 
-def copy_of(model: DeepImageMatting) -> ModelFile:
-    """The model's weights as they are now, and its configuration."""
-    description = {"config": asdict(model.config), "stage": model.stage, "version": __version__}
+def copy_of(model: DeepImageMatting, progress: Progress | None = None) -> ModelFile:
+    """The model's weights as they are now, with its configuration and, if it is given, its run's place."""
+    description: dict[str, Any] = {
+        "config": asdict(model.config),
+        "stage": model.stage,
+        "version": __version__,
+    }
+    if progress is not None:
+        description[_PLACE] = [progress.stage, progress.step]
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
     return ModelFile(tensors=copied(model.state_dict()), metadata=metadata)
@@ -131,12 +138,23 @@ def _read_model(path: Path) -> DeepImageMatting:
 
 
 def _model_file(path: Path) -> Path:
+    """The file itself, or of a run's folder the newest: what it ended with, or a checkpoint after that."""
     file = path / MODEL_NAME if path.is_dir() else path
-    if file.is_file():
-        return file
-    there = checkpoints(path / CHECKPOINT_FOLDER)
-    advice = f"the run is not finished; let it go on, or name {there[-1]}" if there else _NAME_ONE
-    raise CheckpointError(f"{file} does not exist: {advice}")
+    there = checkpoints(path / CHECKPOINT_FOLDER) if path.is_dir() else []
+    if there and (not file.is_file() or place_of(there[-1]) > _place_in(file)):
+        return there[-1] / MODEL_NAME
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist: {_NAME_ONE}")
+    return file
+
+
+def _place_in(file: Path) -> tuple[int, ...]:
+    """Where its run was when a model was written; before all checkpoints where it does not say."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return tuple(json.loads((opened.metadata() or {})[_METADATA])[_PLACE])
+    except _UNREADABLE:
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +177,7 @@ def take_snapshot(
     That is weights, optimizer, random states, the place in the sequence of batches. With an `average` of the
     weights, that is the checkpoint's model, and the weights that learn are in a file of their own.
     """
-    files = {MODEL_NAME: copy_of(average or model)}
+    files = {MODEL_NAME: copy_of(average or model, progress)}
     if average is not None:
         files[_LEARNING_NAME] = copy_of(model)
     files[_OPTIMIZER_NAME] = ModelFile(tensors=copied(optimizer_tensors(model, optimizer)), metadata={})

@@ -37,6 +37,7 @@ CHANGEABLE = (
     "epochs",
     "precision",
     "gradient_compression",
+    "on_nan",
 )
 
 # What may differ when a run goes on: it changes how long or where a run works, not what it computes.
@@ -112,6 +113,7 @@ class TrainConfig:
     compile: bool = False
     compile_mode: CompileMode = "default"
     gradient_compression: Literal["none", "bf16"] = "none"  # on their way between processes
+    on_nan: Literal["stop", "skip"] = "stop"  # skip where one batch in thousands is not finite
     workers: int | None = None  # as many as the device needs, found from its first steps
     seed: int = 0
     skip_bad: bool = False

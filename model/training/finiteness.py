@@ -17,6 +17,7 @@ from ..processes.ranks import Ranks, SharedError
 from ..runs.folder import Run
 
 NAN_NAME = "nan-batch.json"
+_TOO_MANY = 10  # steps in a row
 
 
 class NotFiniteError(SharedError):
@@ -28,6 +29,7 @@ class FiniteGuard:
 
     def __init__(self, run_folder: Run, feed: Feed, stage: Stage, ranks: Ranks) -> None:
         self._run_folder, self._feed, self._stage, self._ranks = run_folder, feed, stage, ranks
+        self._in_a_row = 0
         self._on_their_way: deque[tuple[torch.Event, Tensor]] = deque()
 
     def notices(self, loss: Tensor) -> bool:
@@ -45,11 +47,18 @@ class FiniteGuard:
             bad |= not bool(torch.isfinite(self._on_their_way.popleft()[1]))
         return bad
 
-    def losses(self, losses: Tensor, progress: Progress) -> None:
-        """Look at the losses of the last steps before `progress`. Raises NotFiniteError in all processes."""
-        bad = (~torch.isfinite(losses)).nonzero()
-        if len(bad):
+    def losses(self, losses: Tensor, progress: Progress, *, skip: bool) -> int:
+        """Look at the losses of the last steps before `progress`; how many of them are not finite.
+
+        skip: whether some may be so, since their steps are left out; not ten in a row. Raises NotFiniteError
+        in all processes.
+        """
+        finite = torch.isfinite(losses)
+        bad, good = (~finite).nonzero(), finite.nonzero()
+        self._in_a_row = len(losses) - 1 - int(good[-1]) if len(good) else self._in_a_row + len(losses)
+        if len(bad) and (not skip or self._in_a_row >= _TOO_MANY):
             self._refuse("loss", progress, len(losses) - int(bad[0]))
+        return len(bad)
 
     def weights(self, model: nn.Module, progress: Progress) -> None:
         """Look at the weights at `progress`. Raises NotFiniteError, in all processes.

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from ...composer.engines.local import core_count
 from ...errors import DimtoolError
+from ...text import count
 from ..crops.dataset import TrainingCrops
 from ..crops.reading import Crop
 from ..inference.matter import Matter
@@ -123,7 +124,7 @@ class StageLoop:
         loss = self.optimisation.step(batch, self.losses, step=step, steps=self.steps)
         self.window.losses.append(loss)
         self.progress = replace(self.progress, step=step + 1, crops=self.progress.crops + self.batch_size)
-        return self.guard.notices(loss)
+        return self.config.on_nan == "stop" and self.guard.notices(loss)
 
     # ---- now and then --------------------------------------------------------------------------------------
 
@@ -176,7 +177,9 @@ class StageLoop:
         if not window.losses:
             return
         losses = window.mean_losses(self.accelerator)
-        self.guard.losses(losses, self.progress)
+        bad = self.guard.losses(losses, self.progress, skip=self.config.on_nan == "skip")
+        if bad:
+            self.reporter.note(f"step {self.progress.step}: {count(bad, 'step')} left out, not finite")
         values = window.values(losses, self.accelerator, batch_size=self.batch_size, waited=self.feed.waited)
         self.log.values(self.progress.step, {**values, **self.optimisation.values()})
         self.reporter.step(len(losses), values)

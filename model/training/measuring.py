@@ -36,7 +36,7 @@ class Window:
         """
         seconds = time.perf_counter() - self.started
         values: dict[str, float] = {
-            "loss": float(losses.mean()),
+            "loss": float(losses[torch.isfinite(losses)].mean()),  # all, but for steps that were left out
             "crops_per_second": len(losses) * batch_size / seconds,
             "waiting": (waited - self.waited) / seconds,
         }

@@ -37,6 +37,7 @@ class Optimisation:
             adam=self.adam,
             rate=self.rate,
             clip=config.clip,
+            skip_bad=config.on_nan == "skip",
             scaler=gradient_scaler(config.precision, device),
             average=Average(model, config.ema) if config.ema else None,
         )

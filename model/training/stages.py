@@ -40,7 +40,7 @@ from ..updates.parts import refuse_unequal_parts
 from .loop import StageLoop
 from .optimisation import Optimisation
 from .reporting import Reporter, Silent, begin_log, death_of_a_worker_told
-from .step import StageLosses, TrainingStep, compiled
+from .step import StageLosses, TrainingStep, compiled, why_uncompiled
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
 # Options that may differ between the processes of a training: each machine has its own disks and cores.
@@ -135,10 +135,18 @@ class Trainer:
         self.train_shards, self.validation = data
         self._deadline = time.monotonic() + self.config.seconds
         self._can_be_refined = False
+        self._compiles = self.config.compile and self._finds_a_compiler()
         torch.manual_seed(self.config.seed)
         self.model = DeepImageMatting(self.config.model)
         ranks.main_does(self._fill)  # the others receive it with their first stage
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _finds_a_compiler(self) -> bool:
+        """Whether every process can compile; if one cannot, none does, so that all compute alike."""
+        reasons = [each for each in self.ranks.gather(why_uncompiled(self.accelerator.device)) if each]
+        if reasons:
+            self.reporter.note(f"training goes on uncompiled: {reasons[0]}")
+        return not reasons
 
     def _fill(self) -> None:
         """Give the new model the weights that it starts from."""
@@ -170,7 +178,7 @@ class Trainer:
         self.model.set_stage(stage)
         freeze_layers(self.model, self.config.freeze)
         losses: torch.nn.Module = StageLosses(self.model, precision=self.config.precision)
-        if self.config.compile:
+        if self._compiles:
             losses = compiled(losses, self.config.compile_mode)
         losses = self.accelerator.prepare(losses)
         device = self.accelerator.device

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
+from ...text import first_line
 from ..crops.reading import Crop
 from ..network.dim import DeepImageMatting, Prediction, Stage
 from ..network.precision import Precision, autocast
@@ -41,6 +43,15 @@ def compiled(losses: nn.Module, mode: CompileMode) -> nn.Module:
     """A StageLosses whose forward and backward pass torch.compile makes one graph each when first called."""
     module: nn.Module = torch.compile(losses, mode=mode, dynamic=False)  # type: ignore[assignment]
     return module
+
+
+def why_uncompiled(device: torch.device) -> str | None:
+    """Why torch.compile cannot work on this machine, where its compiler is not found; None where it can."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
+    except BackendCompilerFailed as error:
+        return first_line(error.inner_exception)
+    return None
 
 
 def stage_losses(stage: Stage, prediction: Prediction, batch: dict[str, Tensor]) -> Losses:

@@ -333,13 +333,23 @@ def test_a_model_cut_short_is_damaged_not_foreign(saved: Path, tmp_path: Path) -
             load_model(tmp_path / "m")
 
 
-def test_a_run_that_is_not_finished_says_what_can_be_named(trained: Training, tmp_path: Path) -> None:
+def test_a_run_s_folder_gives_its_newest_weights(tmp_path: Path) -> None:
+    """Of a run that is not finished, of one that is, and of one that goes on after that."""
+    runs = {step: begin(seed=step) for step in (9, 10, 11)}
     for step in (9, 10):
-        save_checkpoint(tmp_path / "checkpoints", take_snapshot(*trained, Progress(stage=1, step=step)))
-    advice = f"the run is not finished; .*name {tmp_path}/checkpoints/stage1-step00000010$"
-    with pytest.raises(CheckpointError, match=advice):
-        load_model(tmp_path)
-    assert load_model(tmp_path / "checkpoints/stage1-step00000010").config == CONFIG
+        save_checkpoint(tmp_path / "checkpoints", take_snapshot(*runs[step], Progress(stage=1, step=step)))
+    assert_equal(load_model(tmp_path).state_dict(), runs[10][0].state_dict())
+    last = tmp_path / "checkpoints/stage1-step00000010/model.safetensors"
+    shutil.copyfile(last, tmp_path / "model.safetensors")
+    shutil.rmtree(last.parent)
+    assert_equal(load_model(tmp_path).state_dict(), runs[10][0].state_dict())
+    save_checkpoint(tmp_path / "checkpoints", take_snapshot(*runs[11], Progress(stage=1, step=11)))
+    assert_equal(load_model(tmp_path).state_dict(), runs[11][0].state_dict())
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 # ---- what does not fit, or is damaged ----------------------------------------------------------------------

@@ -183,6 +183,7 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "precision": ("bf16", '"bf16"', "bf16"),
     "compile": ("", "true", True),
     "compile-mode": ("max-autotune", '"max-autotune"', "max-autotune"),
+    "on-nan": ("skip", '"skip"', "skip"),
     "gradient-compression": ("bf16", '"bf16"', "bf16"),
     "workers": ("0", "0", 0),
     "seed": ("3", "3", 3),

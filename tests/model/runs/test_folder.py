@@ -133,6 +133,7 @@ CHANGEABLE: dict[str, Any] = {
     "learning_rate": 1e-4,
     "precision": "bf16",
     "gradient_compression": "bf16",
+    "on_nan": "skip",
     "lr_schedule": "cosine",
     "warmup": 0.1,
     "weight_decay": 0.1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import pytest
 import torch
 from accelerate.state import PartialState
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.network.checkpoint import load_model
 from dimtool.model.runs.config import TrainConfig
+from dimtool.model.training import stages
 from dimtool.model.training import step as step_module
 from dimtool.model.training.finiteness import NotFiniteError
 from dimtool.model.training.losses import Losses
@@ -81,6 +84,64 @@ def test_a_gradient_that_is_no_number_spoils_no_file(
     assert [row for row in metrics(config.out) if "val_sad" in row] == []
 
 
+def test_a_step_that_is_not_finite_can_be_left_out(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, metrics: Any
+) -> None:
+    """The weights are those from before it, and the next step goes on from them."""
+    _spoil(monkeypatch, 2, lambda losses, _: losses.total * math.nan)
+    config = tiny(stages=(1,), steps=4, save_every=1, keep=9, on_nan="skip", log_every=2)
+    train(config, Silent())
+    weights = [
+        load_model(config.out / "checkpoints" / f"stage1-step{step:08}").state_dict() for step in (2, 3, 4)
+    ]
+    same = [
+        all(torch.equal(before[name], after[name]) for name in before)
+        for before, after in itertools.pairwise(weights)
+    ]
+    assert same == [True, False]
+    (last,) = (row["loss"] for row in metrics(config.out) if row["step"] == 4 and "loss" in row)
+    assert math.isfinite(last)
+
+
+def test_steps_that_are_all_not_finite_end_the_run_anyway(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = step_module.stage_losses
+
+    def losses(*given: Any) -> Losses:
+        found = original(*given)
+        return found._replace(total=found.total * math.nan)
+
+    monkeypatch.setattr(step_module, "stage_losses", losses)
+    with pytest.raises(NotFiniteError, match=r"the loss of step \d+ is not finite"):
+        train(tiny(stages=(1,), steps=12, on_nan="skip", log_every=3), Silent())
+
+
+def test_a_compiler_that_is_not_found_costs_only_the_speed(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once, for all stages."""
+    monkeypatch.setattr(stages, "why_uncompiled", lambda _: "InvalidCxxCompiler: No working C++ compiler")
+    notes: list[str] = []
+    reporter = Silent()
+    reporter.note = notes.append  # type: ignore[method-assign]
+    train(tiny(steps=1, compile=True), reporter)
+    told = [note for note in notes if note.startswith("training goes on uncompiled: InvalidCxxCompiler")]
+    assert len(told) == 1
+
+
+def test_inductor_s_own_error_is_known() -> None:
+    def fail(*_: object, **__: object) -> Any:
+        def call(_: Tensor) -> Tensor:
+            raise BackendCompilerFailed(fail, RuntimeError("No working C++ compiler found"), None)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", fail)
+        assert "No working C++ compiler found" in str(step_module.why_uncompiled(torch.device("cpu")))
+
+
 # ---- other arithmetic --------------------------------------------------------------------------------------
 
 
@@ -130,6 +191,7 @@ def test_compiled_it_computes_the_same(
         graphs.append(graph)
         return graph.forward
 
+    monkeypatch.setattr(stages, "why_uncompiled", lambda _: None)
     monkeypatch.setattr(torch, "compile", lambda model, **_: compiler(model, backend=backend, fullgraph=True))
     plain = train(tiny(out=tmp_path / "plain", val_every=1), Silent())
     assert not graphs
