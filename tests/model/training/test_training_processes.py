@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,6 +287,53 @@ def test_two_processes_train_as_one(start: Started, undisturbed: Path, tmp_path:
     assert ended.out.count("\n") == 1
     ours, theirs = (np.array(_log(each, "stage3"), np.float64) for each in (out, undisturbed))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)  # NaN where a row has no such value
+
+
+# Where a process has a folder of its own, as on machines without a common disk: all but the main one's stays
+# as it is.
+_APART = """
+import os, sys
+folders = sys.argv[1:3]
+del sys.argv[1:3]
+os.chdir(folders[int(os.environ["RANK"])])
+from dimtool.cli import main
+main()
+"""
+
+
+def test_a_process_without_the_folder_goes_on_from_the_main_one_s(
+    start: Started, undisturbed: Path, tmp_path: Path
+) -> None:
+    """It has an old checkpoint of its own there, which nobody asks for."""
+    for name, last in (("main", 9), ("other", 3)):
+        shutil.copytree(undisturbed, tmp_path / name / "run")
+        for path in (tmp_path / name / "run" / "checkpoints").iterdir():
+            if path.name > f"stage1-step{last:08}":
+                shutil.rmtree(path)
+    (tmp_path / "script.py").write_text(_APART)
+    before = sorted(path.name for path in (tmp_path / "other").rglob("*"))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = [*launcher, tmp_path / "script.py", tmp_path / "main", tmp_path / "other"]
+    ended = _ended(start(Path("run"), "--stage", 1, launcher=tuple(map(str, words))))
+    assert ended.code == 0, ended
+    ours, theirs = (
+        np.array(_log(each, "stage1"), np.float64) for each in (tmp_path / "main" / "run", undisturbed)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert sorted(path.name for path in (tmp_path / "other").rglob("*")) == before
+
+
+def test_processes_of_different_options_end_in_one_line(start: Started, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\nsys.argv += ['--seed', os.environ['RANK']]\nfrom dimtool.cli import main\nmain()\n"
+    )
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script))
+    ended = _ended(start(tmp_path / "run", launcher=launcher))
+    assert ended.code != 0
+    (line,) = [line for line in ended.lines if line.startswith("dimtool: ")]
+    assert "do not agree: seed is 0 for process 0 and 1 for process 1" in line
+    assert not (tmp_path / "run").exists()
 
 
 # ---- no room -----------------------------------------------------------------------------------------------
