@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each row stands on the rows below it. What shares a row does not know its neighbours.
 ORDER = (
     ("__main__", "__init__"),
-    ("cli",),
+    ("cli", "metrics"),
     ("composer.commands", "model.commands"),
     ("model.evaluation",),
     ("model.training",),
@@ -24,7 +24,7 @@ ORDER = (
     ("model.processes", "model.updates"),
     ("model.crops",),
     ("model.inference",),
-    ("model.network",),
+    ("model.network", "model.metrics"),
     ("composer.report",),
     ("composer.verification",),
     ("composer.building", "composer.export", "composer.inspection", "composer.dataset"),
@@ -32,7 +32,7 @@ ORDER = (
     ("composer.pixels",),
     ("composer.sources", "composer.engines"),
     ("options", "pages", "progress"),
-    ("files", "names", "metrics", "manifests", "text"),
+    ("files", "names", "manifests", "text"),
     ("arrays", "errors", "version"),
 )
 LEVEL = {wing: len(ORDER) - row for row, wings in enumerate(ORDER) for wing in wings}
@@ -69,7 +69,7 @@ def imports_of(source: str, module: str, *, package: bool) -> Iterator[tuple[str
 def sources() -> list[Path]:
     every = [ROOT / name for name in ("cli.py", "__main__.py", "__init__.py")]
     every += [path for path in ROOT.glob("*.py") if path not in every]
-    for folder in ("composer", "model", "manifests", "metrics", "pages"):
+    for folder in ("composer", "model", "manifests", "pages"):
         every += sorted((ROOT / folder).rglob("*.py"))
     return [path.relative_to(ROOT) for path in every]
 

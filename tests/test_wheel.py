@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("setuptools", minversion="77")
 
 ROOT = Path(__file__).resolve().parent.parent
-WINGS = ("composer", "model", "manifests", "metrics", "pages")
+WINGS = ("composer", "model", "manifests", "pages")
 KINDS = (".py", ".j2", ".css", ".js", ".toml", ".typed")
 
 

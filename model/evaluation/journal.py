@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ...files import named
-from ...metrics import Scores
 from ...version import __version__
+from ..metrics import Scores
 from .scoring import Entry
 
 JOURNAL_NAME = "scores.jsonl"

@@ -12,8 +12,8 @@ import numpy as np
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
 from ...composer.sources.mattes import read_prediction
-from ...metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from ...text import sides
+from ..metrics import Scores, matting_scores, whole_image_mse, whole_image_sad
 from .pairing import EvaluationError
 
 

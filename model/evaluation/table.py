@@ -11,8 +11,8 @@ from pathlib import Path
 from ...files import write_text
 from ...manifests.presets import PRESETS
 from ...manifests.published import PUBLISHED
-from ...metrics import MeanScores, Scores
 from ...text import count, table
+from ..metrics import MeanScores, Scores
 
 METRICS = ("sad", "mse", "grad", "conn")
 HEADER = ["model", *map(str.upper, METRICS)]

@@ -22,8 +22,8 @@ from ...composer.shards.index import INDEX_NAME
 from ...composer.shards.layout import ShardError
 from ...errors import WrongUseError
 from ...files import file_sha256
-from ...metrics import sad
 from ..inference.matter import Matter, to_uint8
+from ..metrics import sad
 from ..processes.ranks import Ranks
 
 EXAMPLES = 4

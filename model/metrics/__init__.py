@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import UInt8Mask
+from ...arrays import UInt8Mask
 from .connected import connectivity_sum
 from .gradients import gradient_sum
 

@@ -20,7 +20,8 @@ from PIL import Image
 from scipy import ndimage
 
 from dimtool import metrics
-from dimtool.metrics import MeanScores, Scores, connected, gradients, matting_scores
+from dimtool.metrics import MeanScores, Scores, matting_scores
+from dimtool.model.metrics import connected, gradients
 
 Mask = npt.NDArray[np.uint8]
 Vector = tuple[Mask, Mask, Mask]

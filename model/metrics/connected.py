@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from ..arrays import UInt8Mask
+from ...arrays import UInt8Mask
 
 BoolMask = npt.NDArray[np.bool_]
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import UInt8Mask
+from ...arrays import UInt8Mask
 
 BoolMask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
