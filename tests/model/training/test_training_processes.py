@@ -21,7 +21,8 @@ from dimtool.cli import run as run_here
 STEPS = 12  # of each stage
 _OPTIONS = (
     "--width 0.0625 --bottleneck slim --crop-size 64 --crop-cuts 64,96 --batch-size 2 --learning-rate 1e-3 "
-    f"--steps {STEPS} --save-every 3 --val-every 4 --val-count 1 --log-every 1 --keep 99"
+    f"--steps {STEPS} --save-every 3 --val-every 4 --val-count 1 --log-every 1 --keep 99 "
+    "--lr-schedule cosine --warmup 20% --weight-decay 0.01 --clip 0.5"
 )
 PATIENCE = 200  # seconds, after which a process is taken to hang: a busy machine is slow
 
