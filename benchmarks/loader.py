@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
 from build import Target, in_new_process, machine
 from dimtool.composer.building.build import build_dataset
@@ -43,13 +42,12 @@ from dimtool.model.crops import reading
 from dimtool.model.crops.batches import CropBatches, Position, collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.crops.reading import NOTHING, Backgrounds, Crop, CropConfig, Cut
-from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+from dimtool.model.network.dim import Stage
 from dimtool.progress import Silent
 from inputs import find_data, manifest_of, prepare
+from rates import TARGET, crops_at, flops_of_a_step
 
 Json = dict[str, Any]
-H200 = 989e12  # dense bf16 operations a second, by its data sheet
-SHARE = 0.4  # of which a training step is to reach
 CORES = 16
 
 
@@ -214,17 +212,9 @@ def through_loader(crops: Dataset[Crop], batches: Sequence[list[Position]], work
 
 
 def consumption() -> dict[int, float]:
-    """Crops a second that an H200 takes in each stage, at a share of its bf16 rate; computed."""
-    result = {}
-    for stage in (1, 2, 3):
-        with torch.device("meta"):
-            model = DeepImageMatting(ModelConfig())
-            model.set_stage(stage)  # type: ignore[arg-type]
-            image, trimap = torch.empty(1, 3, 320, 320), torch.empty(1, 1, 320, 320)
-        with FlopCounterMode(display=False) as counter:
-            model(image, trimap).refined.sum().backward()
-        result[stage] = SHARE * H200 / counter.get_total_flops()
-    return result
+    """Crops a second that an H200 takes in each stage, at the share that a step is to reach; computed."""
+    stages: tuple[Stage, ...] = (1, 2, 3)
+    return {stage: crops_at(TARGET, flops_of_a_step(stage)) for stage in stages}
 
 
 # The runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from dimtool.model.training import loop
 from dimtool.model.training.optimisation import Optimisation
 from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import train
-from dimtool.model.training.step import StageLosses, TrainingStep
+from dimtool.model.training.step import StageLosses, TrainingStep, compiled
 
 TINY = ModelConfig(bottleneck="slim", width=0.0625)
 CPU = torch.device("cpu")
@@ -182,6 +183,19 @@ def test_network_and_loss_are_one_graph(stage: int) -> None:
     assert len(graphs) == 1
     inputs = [node.meta["example_value"].dtype for node in graphs[0].graph.find_nodes(op="placeholder")]
     assert inputs.count(torch.uint8) == 5
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the CPU's compiler needs g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # the compiler's own
+def test_the_compiler_itself_gives_the_same_losses() -> None:
+    """Inductor, from bytes to weights: nothing stands in for it."""
+    torch._dynamo.reset()
+    plain, step = Step(make_network(1)), Step(make_network(1))
+    step.losses = TrainingStep(compiled(step.losses.losses, "default"), CPU)
+    for seed in range(2):
+        batch = make_batch(1, 32, seed=seed)
+        assert step(batch) == pytest.approx(plain(batch), rel=1e-4)
+    torch._dynamo.reset()
 
 
 # ---- precision --------------------------------------------------------------------------------------------
