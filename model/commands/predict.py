@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--foreground", is_flag=True, help="Write the foreground's own colours, too.")
 @click.option("--cutout", is_flag=True, help="Write a cut-out (RGBA), too.")
 @click.option("--onto", type=EXISTING, metavar="BACKGROUND", help="Write it before this picture, too.")
+@click.option("--sheet", is_flag=True, help="Write sheet.png: all of it side by side, on checks and colours.")
 @click.option(
     "--threshold",
     is_flag=True,

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...arrays import UInt8Image
 from ...composer.pixels.trimap import UNKNOWN
 from ...composer.sources.images import read_photograph
 from ...errors import DimtoolError, WrongUseError
-from ...files import file_sha256
+from ...files import file_sha256, part_of
 from ...names import stem
 from ...progress import Reporter
 from ...text import count
-from .foreground import check_estimator, cut_out, estimate_foreground, put_onto
+from .foreground import check_estimator, contact_sheet, cut_out, estimate_foreground, put_onto, sheet_row
 from .matter import Alpha, Matter, fingerprint, load, to_uint8, to_uint16
 from .pairs import Failure, Pair, PairError, find_pairs, read_pair
 from .records import Found, Recipe, State, look, write_result
 
+SHEET_NAME = "sheet.png"
+SHEET_ROWS = 40
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is written, in sub-folders of `folder`, under each photograph's stem.
+    """What is written, in sub-folders of `folder`, under each photograph's stem; and `folder`/sheet.png.
 
     alpha/: grey, of 8 or 16 bits, always. foreground/: RGB. cutout/: RGBA. composite/: RGB, before the
     picture `onto`.
@@ -36,6 +41,7 @@ class Outputs:
     foreground: bool = False
     cutout: bool = False
     onto: Path | None = None
+    sheet: bool = False
 
     @property
     def kinds(self) -> list[str]:
@@ -59,6 +65,7 @@ class Summary:
     kept: int
     remade: int
     failures: tuple[Failure, ...]
+    sheet: Path | None = None
 
     def text(self, folder: Path) -> str:
         """For people."""
@@ -67,6 +74,8 @@ class Summary:
             lines[0] += f", {count(self.remade, 'image')} made anew for what changed"
         if self.kept:
             lines[0] += f", {count(self.kept, 'image')} kept from before (--overwrite makes them anew)"
+        if self.sheet is not None:
+            lines.append(str(self.sheet))
         if self.failures:
             lines.append(f"{count(len(self.failures), 'image')} failed:")
             lines += [f"  {failure.error}" for failure in self.failures]
@@ -105,11 +114,17 @@ def predict(
         except DimtoolError as error:
             failures.append(Failure(image=pair.image, error=str(error)))
         reporter.finished(pair)
+    sheet = None
+    if outputs.sheet and done:
+        if len(done) > SHEET_ROWS:
+            reporter.note(f"the sheet shows the first {SHEET_ROWS} of {count(len(done), 'image')}")
+        sheet = _write_sheet([each.pair for each in done[:SHEET_ROWS]], outputs, threshold=threshold)
     return Summary(
         written=tuple(path for each in done for path in each.written),
         kept=sum(not each.written for each in done),
         remade=sum(each.remade for each in done),
         failures=tuple(failures),
+        sheet=sheet,
     )
 
 
@@ -117,6 +132,7 @@ def predict(
 class _Done:
     """Of one photograph: the files written, none where they were there; whether in place of others."""
 
+    pair: Pair
     written: tuple[Path, ...]
     remade: bool
 
@@ -131,7 +147,7 @@ class _Mattes:
         self._max_memory = max_memory
         self._model = fingerprint(matter.model)
         self._background = None if outputs.onto is None else read_photograph(outputs.onto)
-        self.notes = check_estimator() if len(outputs.kinds) > 1 else []
+        self.notes = check_estimator() if len(outputs.kinds) > 1 or outputs.sheet else []
         for kind in outputs.kinds:
             (outputs.folder / kind).mkdir(parents=True, exist_ok=True)
 
@@ -142,11 +158,11 @@ class _Mattes:
         found = {path: look(path, recipe.of(kind)) for kind, path in paths.items()}
         states = {each.state for each in found.values()}
         if states == {State.CURRENT} and not overwrite:
-            return _Done((), remade=False)
+            return _Done(pair, (), remade=False)
         if not overwrite:
             _refuse_to_replace(found)
         self._write(pair, recipe, paths, reporter)
-        return _Done(tuple(paths.values()), remade=State.OUTDATED in states)
+        return _Done(pair, tuple(paths.values()), remade=State.OUTDATED in states)
 
     def _recipe(self, pair: Pair) -> Recipe:
         return Recipe(
@@ -191,6 +207,21 @@ def _digest(path: Path) -> str:
         return file_sha256(path)
     except OSError as error:
         raise PairError(f"{path} cannot be read ({error.strerror}): check it") from error
+
+
+def _write_sheet(pairs: Sequence[Pair], outputs: Outputs, *, threshold: bool) -> Path:
+    """Of what is there now, made in this run or before."""
+    rows = []
+    for pair in pairs:
+        image, trimap = read_pair(pair, threshold=threshold)
+        with Image.open(outputs.paths(pair.image)["alpha"]) as picture:
+            alpha = np.asarray(picture)
+        shares = (alpha / np.iinfo(alpha.dtype).max).astype(np.float32)
+        rows.append(sheet_row(pair.image.name, image, trimap, shares))
+    path = outputs.folder / SHEET_NAME
+    with part_of(path) as part:
+        contact_sheet(rows).save(part, "PNG")
+    return path
 
 
 def _refuse_to_replace(found: dict[Path, Found]) -> None:

@@ -565,6 +565,30 @@ def test_a_trimap_without_unknown_pixels_is_told_of(run, pair, tmp_path):
     assert np.array_equal(open_(tmp_path / "alpha/cat.png"), mask)
 
 
+@pytest.mark.usefixtures("half_red")
+def test_a_sheet_shows_photograph_trimap_alpha_and_cut_outs(run, folders, tmp_path):
+    save(make_image(3, 300, 700), folders[0] / "c.png")
+    save(make_trimap(300, 700), folders[1] / "c.png")
+    arguments = (*folders, "--out", tmp_path / "out", "--bits", 16)
+    assert run(*arguments)[0] == 0
+    code, output, _ = run(*arguments, "--sheet")  # of what is there from before as well
+    assert code == 0 and output.splitlines()[1] == f"{tmp_path}/out/sheet.png"
+    sheet = open_(tmp_path / "out/sheet.png")
+    row = sheet.shape[0] - 2 * (178 + 34)  # 50 x 37 pixels fill 240 x 178, 700 x 300 fill 240 x 103
+    assert sheet.shape[1:] == (7 * 248 + 8, 3) and row == 103 + 34
+
+    def cell(column: int, y: int, x: int) -> list[int]:
+        return sheet[26 + y, 8 + 248 * column + x].tolist()
+
+    # In the left quarter, below its upper third, the trimap says foreground; in the upper third background.
+    assert cell(1, 120, 20) == cell(2, 120, 20) == [255] * 3
+    assert cell(1, 20, 200) == cell(2, 20, 200) == [0] * 3
+    assert [cell(column, 20, 200) for column in (4, 5, 6)] == [[255] * 3, [0, 150, 70], [200, 30, 90]]
+    assert {tuple(cell(3, y, 200)) for y in range(30)} == {(255, 255, 255), (190, 190, 190)}
+    for column in (3, 4, 5, 6):  # the foreground's own colours, whatever is behind
+        assert cell(column, 120, 20) == cell(0, 120, 20)
+
+
 # ---- the command -------------------------------------------------------------------------------------------
 
 
