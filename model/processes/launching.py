@@ -70,4 +70,6 @@ def launch(out: Path, *, compression: Compression) -> Accelerator:
             f"{accelerator.distributed_type.value} is no way to train here: launch with `torchrun`, or "
             "choose plain multi-GPU in `accelerate config`"
         )
+    if compression == "bf16" and accelerator.num_processes > 1 and accelerator.device.type == "cpu":
+        raise WrongUseError("--gradient-compression bf16 works between GPUs alone: leave it out on CPUs")
     return accelerator

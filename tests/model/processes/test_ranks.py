@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import distributed
 
 from dimtool.errors import DimtoolError, WrongUseError
@@ -130,6 +131,23 @@ def test_other_ways_to_share_a_model_are_refused(
     monkeypatch.setenv(variable, "true")
     with pytest.raises(WrongUseError, match=f"^{variable} asks for {name}: dimtool trains one whole model"):
         launch(tmp_path, compression="none")
+
+
+def test_the_environment_changes_no_arithmetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+        "ACCELERATE_MIXED_PRECISION": "fp16",
+        "ACCELERATE_DYNAMO_BACKEND": "inductor",
+        "ACCELERATE_USE_CPU": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    accelerator = launch(tmp_path, compression="none")
+    try:
+        assert accelerator.gradient_accumulation_steps == 1
+        assert accelerator.mixed_precision == "no"
+        assert accelerator.state.dynamo_plugin.backend.value == "NO"
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize("words", ["Connection closed by peer [127.0.0.1]:1", "Connection reset by peer"])

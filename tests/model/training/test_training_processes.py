@@ -291,7 +291,7 @@ def test_two_processes_train_as_one(start: Started, undisturbed: Path, tmp_path:
 
 
 # Where a process has a folder of its own, as on machines without a common disk: all but the main one's stays
-# as it is.
+# as it is. Both compile the step.
 _APART = """
 import os, sys
 folders = sys.argv[1:3]
@@ -315,12 +315,12 @@ def test_a_process_without_the_folder_goes_on_from_the_main_one_s(
     before = sorted(path.name for path in (tmp_path / "other").rglob("*"))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     words = [*launcher, tmp_path / "script.py", tmp_path / "main", tmp_path / "other"]
-    ended = _ended(start(Path("run"), "--stage", 1, launcher=tuple(map(str, words))))
+    ended = _ended(start(Path("run"), "--stage", 1, "--compile", launcher=tuple(map(str, words))))
     assert ended.code == 0, ended
     ours, theirs = (
         np.array(_log(each, "stage1"), np.float64) for each in (tmp_path / "main" / "run", undisturbed)
     )
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     assert sorted(path.name for path in (tmp_path / "other").rglob("*")) == before
 
 
