@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ VERSION = 1
 class ShardRecord:
     """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file. label: see ShardHeader.
 
-    versions: of dimtool and of the decoders that built it.
+    versions: of dimtool and of the decoders that built it. reading: how its sources were read, as
+    `Reading.values` gives it.
     """
 
     file: str
@@ -39,13 +40,14 @@ class ShardRecord:
     sha256: str
     versions: dict[str, str]
     label: str = ""
+    reading: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """A folder of shards. `asked` is the number of composites that the lists asked for.
 
-    reading: how the sources were read; each shard says it as well.
+    reading: how the sources are to be read; a shard of other words says its own, if they mean the same.
     """
 
     split: str
@@ -89,9 +91,17 @@ def _text(index: Index) -> str:
     content = {"format": FORMAT, "version": VERSION, "composites": index.composites, **asdict(index)}
     # What most sets lack is not there at all: their index is as it was before there were such things.
     content["reading"] = index.reading.values()
-    content["shards"] = [_without(asdict(record), "label") for record in index.shards]
+    content["shards"] = [_listed(record, content["reading"]) for record in index.shards]
     content = _without(content, "reading")
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _listed(record: ShardRecord, usual: dict[str, Any]) -> dict[str, Any]:
+    """A record as the index has it: how its sources were read only where that is not how all were."""
+    values = _without(asdict(record), "label")
+    if record.reading == usual:
+        del values["reading"]
+    return values
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -127,8 +137,9 @@ def _index_of(content: dict[str, Any]) -> Index:
     content.pop("composites")  # a sum; see stated_total
     versions = content.pop("versions", None)
     # An index from before records had versions of their own has one for all.
-    given = [each if "versions" in each else {**each, "versions": versions} for each in content.pop("shards")]
-    shards, reading = tuple(record_from(each) for each in given), Reading.of(content.pop("reading", {}))
+    reading = Reading.of(content.pop("reading", {}))
+    usual = {"versions": versions, "reading": reading.values()}
+    shards = tuple(record_from({**usual, **each}) for each in content.pop("shards"))
     index = Index(shards=shards, reading=reading, **content)
     _check_types(index, {"split": str, "per_fg": int, "asked": int})
     if index.per_fg < 1 or index.asked < 0:
@@ -147,6 +158,8 @@ def record_from(values: dict[str, Any]) -> ShardRecord:
     _check_types(record, dict.fromkeys(texts, str) | dict.fromkeys(numbers, int) | {"versions": dict})
     if not all(isinstance(each, str) for pair in record.versions.items() for each in pair):
         raise ValueError(f"the versions of {record.file!a} are no texts")
+    if Reading.of(record.reading).values() != record.reading:
+        raise ValueError(f"{record.file!a} was read in a way that cannot be")
     names = record.file, record.label or "a", stem(record.foreground) or "a"
     if any(Path(each).name != each or "\0" in each for each in names) or not record.file.endswith(".h5"):
         raise ValueError(f"{record.file!a} is no name of a shard")
@@ -183,6 +196,7 @@ def record_of(path: Path, name: str = "") -> ShardRecord:
             sha256=file_sha256(path),
             label=shard.header.label,
             versions=shard.versions,
+            reading=shard.header.reading.values(),
         )
 
 

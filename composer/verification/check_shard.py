@@ -122,9 +122,9 @@ def _check_header(subject: Subject) -> None:
     )
     if there != listed:
         subject.found("format", "it is not the shard that the index names", expected=listed, found=there)
-    if header.reading != subject.task.reading:
+    if header.reading.values() != record.reading:
         what = "its sources were read in another way than the index says"
-        subject.found("format", what, expected=subject.task.reading.values(), found=header.reading.values())
+        subject.found("format", what, expected=record.reading, found=header.reading.values())
     if header.background_radius != BACKGROUND_RADIUS:
         what = "the background is kept within another radius than in a shard of this version"
         subject.found("format", what, expected=BACKGROUND_RADIUS, found=header.background_radius)

@@ -15,13 +15,12 @@ from ..shards.index import ShardRecord
 from ..shards.reader import Shard
 from ..shards.tiles import Corner, used_tiles
 from ..sources.manifest import ForegroundEntry
-from ..sources.reading import ADOBE, Reading
 from .findings import Finding, Tally
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """Check one shard of `folder`, of `split`, as `record` says that it is, its sources read by `reading`.
+    """Check one shard of `folder`, of `split`, as `record` says that it is.
 
     entry: where its sources lie, where they are there. composites: which to look into; None for all.
     hash_file: whether to compare the file's SHA-256. maps: whether to compute distance and centers again.
@@ -30,7 +29,6 @@ class ShardTask:
     folder: Path
     split: str
     record: ShardRecord
-    reading: Reading = ADOBE.recorded
     entry: ForegroundEntry | None = None
     composites: tuple[int, ...] | None = None
     hash_file: bool = True

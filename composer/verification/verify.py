@@ -180,7 +180,6 @@ class _Plan:
             ShardTask(
                 folder=self.folder,
                 split=self.index.split,
-                reading=self.index.reading,
                 record=record,
                 entry=None if scope.quick else entries.get(record.file),
                 composites=None,

@@ -12,6 +12,7 @@ import pytest
 
 from dimtool.composer.shards.index import Index, ShardRecord, by_index, read_index, record_of, write_index
 from dimtool.composer.shards.layout import ShardError, current_versions
+from dimtool.composer.sources.reading import Reading
 
 INDEX = Index(
     split="test",
@@ -202,8 +203,24 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     assert INDEX.fingerprint == read_index(tmp_path).fingerprint
     changes = [replace(INDEX, asked=61), replace(INDEX, shards=INDEX.shards[:1])]
     for name, value in asdict(INDEX.shards[0]).items():
-        other = {"a": "b"} if name == "versions" else value * 2 or "x"
+        others = {"versions": {"a": "b"}, "reading": {"alpha_max": 9}}
+        other = others[name] if name in others else value * 2 or "x"
         changes.append(replace(INDEX, shards=(replace(INDEX.shards[0], **{name: other}), INDEX.shards[1])))
     prints = {each.fingerprint for each in [INDEX, *changes]}
     assert len(prints) == len(changes) + 1
     assert all(len(each) == 64 for each in prints)
+
+
+def test_a_shard_that_was_read_otherwise_says_so_in_the_index(tmp_path: Path) -> None:
+    """Only where it differs from what the index says for all."""
+    turned = Reading(exif_transpose=True).recorded
+    index = replace(
+        INDEX,
+        reading=turned,
+        shards=(replace(INDEX.shards[0], reading=turned.values()), replace(INDEX.shards[1], reading={})),
+    )
+    write_index(tmp_path, index)
+    content = json.loads((tmp_path / "index.json").read_text())
+    assert content["reading"] == {"exif_transpose": True}
+    assert ["reading" in record for record in content["shards"]] == [False, True]
+    assert read_index(tmp_path) == index
