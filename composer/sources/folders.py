@@ -66,10 +66,10 @@ class FolderIndex:
             raise ManifestError(
                 f"{root} is no folder: bring it, or say where it is (--help names the options)"
             )
-        for path in _files(root):
+        for path, may_be_file in _files(root):
             name = path.rpartition("/")[2]
             self._by_key[_key(name)].append(path)
-            if why := _why_passed_over(path, name):
+            if why := _why_passed_over(path, name, may_be_file):
                 self._passed[why].append(path)
             else:
                 self._images.append(path)
@@ -193,7 +193,9 @@ def _loose(name: str) -> str:
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
-def _why_passed_over(path: str, name: str) -> str:
+def _why_passed_over(path: str, name: str, may_be_file: bool) -> str:
+    if not may_be_file:
+        return "no files (pipes, sockets, devices), or closed folders"
     if not _is_text(path):
         return "their names are not UTF-8 (rename them; `unzip -O GBK` or `convmv` mends many at once)"
     if path.strip().splitlines() != [path]:
@@ -209,18 +211,39 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _files(root: Path) -> list[str]:
-    """The paths below `root` of all files that are not hidden, in order."""
-    found = []
+def _files(root: Path) -> list[tuple[str, bool]]:
+    """The paths below `root` of all that is not hidden, in order, and whether each can be a file."""
+    found: list[tuple[str, bool]] = []
     seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        here = os.path.realpath(folder)
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        here = os.path.realpath(root / below)
         if here in seen:  # a link back up
-            subfolders.clear()
             continue
         seen.add(here)
-        subfolders[:] = sorted(each for each in subfolders if not each.startswith("."))
-        below = os.path.relpath(folder, root)
-        prefix = "" if below == "." else f"{below}/"
-        found += [f"{prefix}{file}" for file in sorted(files) if not file.startswith(".")]
+        entries = _entries(here)
+        if entries is None:
+            found.append((below.rstrip("/"), False))
+            continue
+        # Of what is no link the listing itself says what it is: no file is asked.
+        folders = [each.name for each in entries if each.is_dir()]
+        others = [each for each in entries if not each.is_dir()]
+        found += [(below + each.name, _may_be_file(each)) for each in others]
+        waiting += [f"{below}{name}/" for name in reversed(folders)]
     return found
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]] | None:
+    """What lies in a folder and is not hidden, in order; None where it may not be looked into."""
+    try:
+        with os.scandir(folder) as listing:
+            there = [each for each in listing if not each.name.startswith(".")]
+    except OSError:
+        return None
+    return sorted(there, key=lambda each: each.name)
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """A file, or a link to one that is not there (which is told of when it is asked for)."""
+    return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())

@@ -149,7 +149,13 @@ def _folders(lists: Lists) -> tuple[FolderIndex, FolderIndex, FolderIndex]:
     beside = lists.fg_list.parent
     foregrounds = FolderIndex(lists.fg_dir or beside / "fg")
     own_a = lists.alpha_from == "fg"
-    alphas = foregrounds if own_a else FolderIndex(lists.alpha_dir or beside / "alpha")
+    place = lists.alpha_dir or beside / "alpha"
+    if not own_a and not place.is_dir():
+        raise ManifestError(
+            f"{place} is no folder: bring it, say where it is with --alpha-dir, or pass --alpha-from fg "
+            "where the foregrounds are cut-outs"
+        )
+    alphas = foregrounds if own_a else FolderIndex(place)
     return foregrounds, alphas, FolderIndex(lists.bg_dir or beside / "bg")
 
 

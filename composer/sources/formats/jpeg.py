@@ -27,6 +27,8 @@ _AHEAD = b"\xff\x00" * 8
 # So many bytes too much are damage; some encoders write a few, or fill up with zeros.
 _SLACK = 24
 _LONGEST_FILLING = 4096
+# Headers are read in smaller pieces, codes in larger ones.
+_BLOCK = 8192
 
 
 class JpegStream(io.BytesIO):
@@ -45,12 +47,12 @@ class JpegStream(io.BytesIO):
         super().__init__(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As any stream, but never past one of the places that matter."""
+        """As any stream, but what reads in blocks, as decoders do, gets never past a place that matters."""
+        if size is None or size < _BLOCK:
+            return super().read(size)
         here = self.tell()
-        stop = next((each for each in self._stops if each > here), None)
-        if stop is not None and size is not None and size >= 0:
-            size = min(size, stop - here)
-        return super().read(size)
+        stop = next((each for each in self._stops if each > here), here + size)
+        return super().read(min(size, stop - here))
 
     def damage(self) -> str:
         """What is wrong with the codes, once they are decoded; empty where nothing is.

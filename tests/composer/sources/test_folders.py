@@ -227,3 +227,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, what: str) -> None:
     (tmp_path / "file.png").touch()
     with pytest.raises(ManifestError, match=rf"{what} is no folder: bring it, or say where it is"):
         FolderIndex(tmp_path / what)
+
+
+def test_pipes_are_passed_over_and_links_are_not(tmp_path: Path) -> None:
+    root = tmp_path / "bg"
+    _folder(root, "a.png", "sub/b.png")
+    os.mkfifo(root / "pipe.jpg")
+    (root / "link.jpg").symlink_to(root / "pipe.jpg")
+    (root / "good.jpg").symlink_to(root / "a.png")
+    (root / "gone.jpg").symlink_to(root / "nowhere")
+    folder = FolderIndex(root)
+    assert sorted(folder.names) == ["a.png", "b.png", "gone.jpg", "good.jpg"]
+    (told,) = folder.passed_over
+    assert told.startswith(f"{root}: 2 files passed over, no files (pipes")
+    assert told.endswith(": link.jpg, pipe.jpg")
