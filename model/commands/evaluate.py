@@ -97,13 +97,13 @@ def _subject(
     *, checkpoint: Path | None, pred_dir: Path | None, beside: tuple[str, ...], **where: Any
 ) -> tuple[Images, list[Predictor], list[str]]:
     """What is to be scored on what, and what to say of it."""
-    from ..evaluation.methods import check_method
+    from ..evaluation.methods import check_other
     from ..evaluation.predictors import model_of, predictions_of, predictor_of
 
     if (checkpoint is None) == (pred_dir is None):
         raise click.UsageError("give --checkpoint, or --pred-dir with --truth-dir and --trimap-dir")
     others = [each.strip() for some in beside for each in some.split(",")]
-    notes = [note for each in others for note in check_method(each)]
+    notes = [note for each in others for note in check_other(each)]
     images = _images(pred_dir, **where)
     main = model_of(str(checkpoint)) if pred_dir is None else predictions_of(pred_dir, images)
     predictors = [main, *(predictor_of(each, images) for each in others)]

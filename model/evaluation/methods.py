@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,13 @@ class Method:
         return Alpha(np.where(item.trimap == UNKNOWN, rounded, item.trimap))
 
 
-def check_method(name: str) -> list[str]:
-    """What to say of a method; MissingExtraError now where it cannot run, not after the first image."""
+def check_other(name: str) -> list[str]:
+    """What to say of a method, or of the path of what else is scored, before any work.
+
+    Raises MissingExtraError for a method that cannot run, WrongUseError for what is neither.
+    """
+    if name not in METHODS and not Path(name).exists():
+        raise WrongUseError(f"{name} is neither a file or folder nor one of {', '.join(METHODS)}")
     return pymatting(_OF_PYMATTING[name])[1] if name in _OF_PYMATTING else []
 
 

@@ -15,7 +15,6 @@ import torch
 
 from ...arrays import UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
-from ...errors import WrongUseError
 from ..inference.matter import Matter, fingerprint, load, to_input, to_uint8
 from ..inference.memory import free_memory, pixels_that_fit
 from ..inference.tiling import padded_pixels
@@ -111,13 +110,11 @@ def predictions_of(folder: Path, images: Images) -> FolderPredictor:
 def predictor_of(what: str, images: Images) -> Predictor:
     """A method's name, a model or a run, or a folder of predictions.
 
-    Raises WrongUseError, CheckpointError, EvaluationError.
+    Raises CheckpointError, EvaluationError.
     """
     path = Path(what)
     if what in METHODS:
         return MethodPredictor(what)
-    if not path.exists():
-        raise WrongUseError(f"{what} is neither a file or folder nor one of {', '.join(METHODS)}")
     return predictions_of(path, images) if path.is_dir() and not _is_model(path) else model_of(what)
 
 
