@@ -65,6 +65,7 @@ def test_nothing_else_is_left(built: Path) -> None:
         "journal.jsonl",
         "lists.json",
         "lock",
+        "places.json",
     ]
 
 
