@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SOURCES := $(wildcard *.py) $(shell find composer model manifests pages -name '*.py' -o -path '*/templates/*' -o -name '*.css')
-.PHONY: demo test lint check bench clean
+.PHONY: demo test lint check bench fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed  ## make a small data set, build its shards, leave a contact sheet to look at
@@ -25,6 +25,9 @@ check: lint test
 
 bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedural or real images
 	$(BIN)/python benchmarks/build.py
+
+fuzz: $(VENV)/installed  ## 2,000 damaged and hostile files: no crash, no hang, no traceback; 15 minutes
+	$(BIN)/python tests/fuzz.py
 
 # A strict editable install links each file, so that type checkers see the package; a new file needs it again.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(SOURCES)
