@@ -12,8 +12,6 @@ from ...arrays import UInt8Image
 from .tiles import Corner, muted, stream_header, tile_corners, tile_shape
 from .windows import Mask, TileGrid
 
-# How the tiles of what is stored once begin: as a frame of Blosc2.
-_FRAME = bytes.fromhex("9ea8") + b"b2frame\0"
 _NOT_THERE = "chunk storage is not allocated"  # in words alone; of a dataset of one tile, MemoryError
 
 
@@ -36,17 +34,23 @@ def read_window(
 ) -> None:
     """Read the window of `grid`, or the chosen tiles of it, into an array of its size.
 
-    layer: the number of the composite, in a stack. sparse: a tile that is not there is no fault, and what
-    is in `into` stays. Raises TileError.
+    layer: the number of the composite, in a stack, whose tiles are looked at; what is stored once was when it
+    was opened. sparse: a tile that is not there is no fault, and what is in `into` stays. Raises TileError.
     """
-    begin = _FRAME if layer is None else stream_header(*dataset.chunks[1:3])
-    first = () if layer is None else (layer,)
-    last = (0,) * (dataset.ndim - len(first) - 2)
-    wanted = np.ones(grid.shape, bool) if tiles is None else tiles
-    missing = []
-    for place, corner in grid.corners(wanted):
+    if layer is not None:
+        tiles = _looked_at(
+            dataset, grid, layer, np.ones(grid.shape, bool) if tiles is None else tiles, sparse
+        )
+    with muted():
+        grid.read(dataset, into, tiles=None if tiles is None or tiles.all() else tiles, layer=layer)
+
+
+def _looked_at(dataset: h5py.Dataset, grid: TileGrid, layer: int, tiles: Mask, *, sparse: bool) -> Mask:
+    """The chosen tiles of a stack that are there, once each has been looked at. Raises TileError."""
+    begin, missing = stream_header(*dataset.chunks[1:3]), []
+    for place, corner in grid.corners(tiles):
         try:
-            look_at(dataset, (*first, *corner, *last), begin)
+            look_at(dataset, (layer, *corner, 0), begin)
         except _NoTileError as error:
             if not sparse:
                 raise TileError(f"{_where(corner)}: {error}") from error
@@ -54,10 +58,9 @@ def read_window(
         except (RuntimeError, ValueError, OSError) as error:
             raise TileError(f"{_where(corner)}: {error}") from error
     if missing:
-        wanted = wanted.copy()
-        wanted[tuple(np.transpose(missing))] = False
-    with muted():
-        grid.read(dataset, into, tiles=None if wanted.all() else wanted, layer=layer)
+        tiles = tiles.copy()
+        tiles[tuple(np.transpose(missing))] = False
+    return tiles
 
 
 def look_at(dataset: h5py.Dataset, place: tuple[int, ...], begin: bytes) -> bytes:
