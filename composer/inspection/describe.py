@@ -45,8 +45,8 @@ def _shard(path: Path) -> dict[str, Any]:
                     "dataset": name,
                     "shape": " x ".join(map(str, data.shape)),
                     "type": str(data.dtype),
-                    "chunks": data.id.get_num_chunks() if data.chunks else 0,
-                    "stored bytes": data.id.get_storage_size(),
+                    "chunks": shard.storage(name)[0],
+                    "stored bytes": shard.storage(name)[1],
                 }
                 for name, data in shard.datasets.items()
             ],

@@ -38,9 +38,8 @@ def read_window(
     was opened. sparse: a tile that is not there is no fault, and what is in `into` stays. Raises TileError.
     """
     if layer is not None:
-        tiles = _looked_at(
-            dataset, grid, layer, np.ones(grid.shape, bool) if tiles is None else tiles, sparse
-        )
+        every = np.ones(grid.shape, bool) if tiles is None else tiles
+        tiles = _looked_at(dataset, grid, layer, every, sparse=sparse)
     with muted():
         grid.read(dataset, into, tiles=None if tiles is None or tiles.all() else tiles, layer=layer)
 

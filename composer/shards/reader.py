@@ -136,6 +136,12 @@ class Shard:
             self._datasets[name] = open_dataset(self._file, name, self._sides)
         return self._datasets[name]
 
+    def storage(self, name: str) -> tuple[int, int]:
+        """How many tiles a dataset has (0 where it is not cut into any), and the bytes that they take."""
+        with self._reading(name):
+            data = self.dataset(name).id
+            return data.get_num_chunks() if DATASETS[name].codec else 0, data.get_storage_size()
+
     @property
     def digests(self) -> NDArray[np.uint8]:
         """(n, 2, 32): SHA-256 of each decoded composite and background."""

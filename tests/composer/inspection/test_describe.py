@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -67,3 +68,13 @@ def test_what_is_no_shard_and_no_folder_of_them_is_said(built: Path, tmp_path: P
     ):
         with pytest.raises(ShardError, match=complaint):
             describe(tmp_path / name)
+
+
+def test_a_damaged_index_of_tiles_is_told_in_a_line(built: Path, tmp_path: Path, command: Any) -> None:
+    """HDF5 keeps a list of a dataset's tiles, under a checksum, that it reads only when it is asked for."""
+    data = bytearray((built / "0001-f1.h5").read_bytes())
+    data[data.rindex(b"FAHD") + 10] ^= 1
+    (tmp_path / "0001-f1.h5").write_bytes(data)
+    outcome = command("inspect", tmp_path / "0001-f1.h5")
+    assert outcome.code == 1
+    assert str(tmp_path / "0001-f1.h5") in outcome.lines[-1]
