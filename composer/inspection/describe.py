@@ -55,7 +55,9 @@ def _shard(path: Path) -> dict[str, Any]:
 
 def _folder(folder: Path) -> dict[str, Any]:
     index = read_index(folder)
-    hidden = {"sha256", "versions"} | (set() if any(each.label for each in index.shards) else {"label"})
+    shown = [asdict(record) for record in index.shards]
+    empty = {key for key in ("label", "reading") if not any(each[key] for each in shown)}
+    hidden = {"sha256", "versions"} | empty
     return {
         "folder": str(folder),
         "split": index.split,
@@ -64,8 +66,5 @@ def _folder(folder: Path) -> dict[str, Any]:
         "files": size(index.bytes),
         "fingerprint": index.fingerprint,
         "versions": versions_text(index.versions),
-        "shards": [
-            {key: value for key, value in asdict(record).items() if key not in hidden}
-            for record in index.shards
-        ],
+        "shards": [{key: value for key, value in each.items() if key not in hidden} for each in shown],
     }

@@ -39,6 +39,7 @@ class Torture:
         assert {path.name for path in (self.out / ".build").iterdir()} == {
             "lock",
             "lists.json",
+            "places.json",
             "journal.jsonl",
         }
         self.check()
