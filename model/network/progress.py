@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +11,8 @@ class Progress:
 
     best, last: the least validation SAD of all stages so far, and the last one; None before the first.
     validated_on: the digest of the validation set that they are of. crops: the stage has seen so many.
-    stage_best, stale: the least of this stage, and how many validations came since.
+    stage_best, stale: the least of this stage, and how many validations came since. scaler: the state of
+    fp16's loss scaler, empty in every other precision.
     """
 
     stage: int
@@ -22,6 +23,7 @@ class Progress:
     validated_on: str | None = None
     stage_best: float | None = None
     stale: int = 0
+    scaler: dict[str, float] = field(default_factory=dict)
 
     def is_best(self, sad: float, *, on: str) -> bool:
         """Whether a mean SAD is less than all before it on the validation set of that digest."""

@@ -194,7 +194,8 @@ class StageLoop:
 
     def _save(self) -> None:
         adam, average = self.optimisation.adam, self.optimisation.average
-        self.run_folder.save(self.model, adam, self.progress, average=average)
+        progress = replace(self.progress, scaler=self.optimisation.scaler.state_dict())
+        self.run_folder.save(self.model, adam, progress, average=average)
         self._new_window()
 
     def _validate_and_keep(self) -> None:

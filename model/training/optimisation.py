@@ -67,6 +67,11 @@ class Optimisation:
         return values | ({"gradient": float(torch.stack(lengths).mean())} if lengths else {})
 
     @property
+    def scaler(self) -> torch.amp.GradScaler:
+        """What scales fp16's losses; its state belongs to a checkpoint."""
+        return self._update.scaler
+
+    @property
     def average(self) -> DeepImageMatting | None:
         """The weights' average, where there is one."""
         return self._update.average.model if self._update.average else None

@@ -240,6 +240,8 @@ class Trainer:
         if self.ranks.count > 1:
             ours = state_of(self.model, adam, average=average) if self.ranks.main else {}
             fill_state(self.ranks.share(ours), self.model, adam, average=average)
+        if there.scaler and optimisation.scaler.is_enabled():
+            optimisation.scaler.load_state_dict(there.scaler)
         return there if same else there.begin_stage(self.model.stage)
 
     def _crops(self, stage: Stage) -> TrainingCrops:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from torch import Tensor
 from dimtool.model.crops.batches import CropBatches, collate
 from dimtool.model.crops.dataset import TrainingCrops
 from dimtool.model.inference.matter import Matter
-from dimtool.model.network.checkpoint import load_model
+from dimtool.model.network.checkpoint import load_model, read_progress
 from dimtool.model.network.dim import DeepImageMatting, Stage
 from dimtool.model.processes.ranks import Ranks
 from dimtool.model.runs.beginning import RunError
 from dimtool.model.runs.config import TrainConfig
-from dimtool.model.training import loop
+from dimtool.model.training import loop, optimisation
 from dimtool.model.training.losses import alpha_loss, encoder_decoder_loss, unknown_region
 from dimtool.model.training.reporting import Silent, StoppedError
 from dimtool.model.training.stages import split_data, train
@@ -143,6 +144,25 @@ def test_a_run_with_everything_goes_on_to_the_bit(left: int, tiny: Configure, tm
     result = train(config, Silent())
     assert contents(config) == whole
     assert result.model.read_bytes() == whole["checkpoints/stage3-step00000003/model.safetensors"]
+
+
+def test_fp16_goes_on_with_the_scale_it_had(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scaler that grows every second step has come far after six: a new one would not have."""
+    monkeypatch.setattr(
+        optimisation, "gradient_scaler", lambda *_: torch.amp.GradScaler("cpu", growth_interval=2)
+    )
+    whole, parted = (
+        tiny(out=tmp_path / name, stages=(1,), steps=6, precision="fp16") for name in ("whole", "parted")
+    )
+    train(whole, Silent())
+    train(replace(parted, steps=3), Silent())
+    train(parted, Silent())
+    states = [read_progress(each.out / "checkpoints" / "stage1-step00000006") for each in (whole, parted)]
+    assert states[0].scaler == states[1].scaler
+    assert states[0].scaler["scale"] == 8 * 65_536
+    assert_same(weights(whole, 1, 6), weights(parted, 1, 6))
 
 
 def test_the_rate_and_the_gradients_length_are_told(tiny: Configure, metrics: Any) -> None:
