@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from pathlib import Path
 
@@ -66,3 +67,12 @@ def test_it_is_typed():
     assert inspect.get_annotations(dimtool.load)["return"] == "Matter"
     assert (Path(dimtool.__file__).parent / "py.typed").exists()
     assert "matte" in vars(Matter) and typing.get_type_hints(Matter.matte)["max_memory"] == int | None
+
+
+def test_every_import_in_the_readme_is_there() -> None:
+    """Names of the snippets must not move without the page."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = re.findall(r"^(?:from|import) dimtool.*$", readme, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        exec(line, {})
