@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
 from dimtool.model.inference import matter as inference
-from dimtool.model.inference import memory
 from dimtool.model.inference.matter import Matter, MemoryTooLittleError, fingerprint, load, plan
-from dimtool.model.inference.memory import bytes_needed, free_memory, pixels_that_fit
-from dimtool.model.inference.tiling import Tile, plan_tiles, receptive_margin, smallest_tile
+from dimtool.model.inference.memory import bytes_needed
+from dimtool.model.inference.tiling import Tile, receptive_margin, smallest_tile
 from dimtool.model.network.checkpoint import save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 
@@ -228,87 +225,7 @@ def test_the_margin_is_how_far_the_network_reaches(config):
     assert reach <= receptive_margin(config) < reach + 32
 
 
-def naive_count(length: int, side: int, margin: int) -> int:
-    """Tiles laid from one end to the other, each as far on as the margins let it."""
-    tiles, reached = 1, side
-    while reached < length:
-        tiles, reached = tiles + 1, reached + side - 2 * margin
-    return tiles
-
-
-@settings(max_examples=150)
-@given(
-    height=st.integers(1, 1500),
-    width=st.integers(1, 1500),
-    budget=st.integers(1, 600),
-    margin=st.sampled_from([0, 32, 96, 192]),
-)
-def test_a_plan_keeps_each_pixel_once_far_from_the_cuts_with_the_least_work(height, width, budget, margin):
-    pixels = budget * 32 * 32 * 4
-    tiles = plan_tiles(height, width, pixels=pixels, margin=margin)
-    tall, wide = -(-height // 32) * 32, -(-width // 32) * 32
-    sides = [
-        (h, w)
-        for h in range(min(2 * margin + 32, tall), tall + 1, 32)
-        for w in range(min(2 * margin + 32, wide), wide + 1, 32)
-        if h * w <= pixels
-    ]
-    assert bool(tiles) == bool(sides) == (pixels >= smallest_tile(height, width, margin=margin))
-    if not tiles:
-        return
-    assert (len(tiles) == 1) == (tall * wide <= pixels)
-    kept = np.zeros((height, width), np.uint8)
-    work = 0
-    for tile in tiles:
-        kept[tile.rows.kept, tile.columns.kept] += 1
-        for (seen, keep), length in zip(tile, (height, width), strict=True):
-            assert seen.start % 32 == 0 and (seen.stop % 32 == 0 or seen.stop == length)
-            assert seen.start == 0 or keep.start - seen.start >= margin
-            assert seen.stop == length or seen.stop - keep.stop >= margin
-        area = [-(-(seen.stop - seen.start) // 32) * 32 for seen, _ in tile]
-        assert area[0] * area[1] <= pixels
-        work += area[0] * area[1]
-    assert (kept == 1).all()
-    assert work <= min(h * w * naive_count(tall, h, margin) * naive_count(wide, w, margin) for h, w in sides)
-
-
 # ---- memory ------------------------------------------------------------------------------------------------
-
-PEAKS = """
-import resource, sys
-import numpy as np, torch
-from dimtool.model.inference.matter import Matter
-from dimtool.model.network.dim import DeepImageMatting, ModelConfig
-
-torch.set_num_threads(1)
-model = DeepImageMatting(ModelConfig(width=0.25, bottleneck="slim"))
-matter = Matter(model=model, device=torch.device("cpu"))
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-for height, width, allowed in ((1, 1, None), (31, 33, None), (3000, 300, 130_000_000), (5000, 200, None)):
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    before = peak()
-    alpha = matter.matte(image, np.full((height, width), 128, np.uint8), max_memory=allowed)
-    assert alpha.shape == (height, width) and np.isfinite(alpha).all()
-    print(peak() - before, peak())
-"""
-
-
-def test_the_memory_taken_is_what_was_allowed(run_python):
-    lines = run_python(PEAKS).splitlines()
-    *_, (taken, _), (_, peak) = ([int(word) for word in line.split()] for line in lines)
-    assert taken < 130e6 + 3000 * 300 * 5  # and the result, with what is unknown
-    assert peak < 2e9  # 6 GB at 4000 x 3000, which takes 20 s: benchmarks/inference.py
-
-
-def test_more_pixels_need_more_memory_and_what_fits_fits():
-    for config in (SLIM, FC6, ModelConfig()):
-        assert bytes_needed(config, 4096) < bytes_needed(config, 8192)
-        for budget in (0, 10_000_000, 10**9, 10**10):
-            pixels = pixels_that_fit(config, budget)
-            assert pixels == 0 or bytes_needed(config, pixels) <= budget
-            assert bytes_needed(config, pixels + 1) > budget
-    assert bytes_needed(ModelConfig(width=0.25), 10**6) < bytes_needed(ModelConfig(), 10**6) / 2
 
 
 def test_too_little_memory_is_said_with_what_is_needed(slim):
@@ -343,32 +260,6 @@ def test_a_gpu_out_of_memory_is_tried_again_with_less(slim, monkeypatch, fails_a
     else:
         with pytest.raises(MemoryTooLittleError):
             slim.matte(image, trimap, max_memory=10**9)
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [(None, 8_000_000_000), ("max", 8_000_000_000), ("3000000000", 2_000_000_000), ("9" * 18, 8_000_000_000)],
-)
-def test_what_is_free_is_the_systems_or_the_containers(tmp_path, limit, expected):
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text(
-        "MemTotal: 9000000 kB\nMemAvailable:    7812500 kB\nHugePages: 0\n"
-    )
-    if limit:
-        group = tmp_path / "sys/fs/cgroup"
-        group.mkdir(parents=True)
-        (group / "memory.max").write_text(f"{limit}\n")
-        (group / "memory.stat").write_text("anon 1000000000\nfile 1900000000\n")
-    assert memory._free_on_cpu(tmp_path) == expected
-
-
-def test_three_quarters_of_it_are_taken(monkeypatch):
-    monkeypatch.setattr(memory, "_free_on_cpu", lambda: 4000)
-    assert free_memory(CPU) == 3000
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6000, 9000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3000)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
-    assert free_memory(torch.device("cuda", 0)) == 6000
 
 
 # ---- real images -------------------------------------------------------------------------------------------
