@@ -12,17 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 
 from dimtool.model.network.checkpoint import (
-    MODEL_NAME,
     CheckpointError,
     checkpoint_name,
     checkpoints,
@@ -30,7 +27,6 @@ from dimtool.model.network.checkpoint import (
     load_model,
     read_progress,
     save_checkpoint,
-    save_model,
     take_snapshot,
 )
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig, Stage
@@ -206,6 +202,7 @@ def test_safetensors_and_json_and_nothing_else(trained: Training, saved: Path) -
             "validated_on": None,
             "stage_best": None,
             "stale": 0,
+            "scaler": {},
         },
         "sha256": {name: hashlib.sha256((saved / name).read_bytes()).hexdigest() for name in FILES[:3]},
     }
@@ -252,29 +249,6 @@ def test_one_that_is_there_stays_as_it_is(saved: Path, copy: Path) -> None:
 # ---- a model's file ----------------------------------------------------------------------------------------
 
 
-def test_a_model_comes_with_its_configuration(tmp_path: Path) -> None:
-    image, trimap = torch.rand(1, 3, 40, 50), torch.rand(1, 1, 40, 50)
-    for config in (CONFIG, ModelConfig(bottleneck="fc6", width=1 / 128, refinement=False)):
-        model = DeepImageMatting(config)
-        save_model(tmp_path / MODEL_NAME, model)
-        for path in (tmp_path / MODEL_NAME, tmp_path):
-            loaded = load_model(path)
-            assert loaded.config == config
-            assert not loaded.training
-            assert torch.equal(loaded(image, trimap).alpha, model(image, trimap).alpha)
-
-
-@pytest.mark.parametrize(("stage", "refined"), [(1, False), (2, True), (3, True)])
-def test_a_model_of_stage_1_does_not_refine(tmp_path: Path, stage: Stage, refined: bool) -> None:
-    model = DeepImageMatting(CONFIG)
-    assert model.refinement is not None
-    torch.nn.init.ones_(model.refinement.prediction.weight)
-    model.set_stage(stage)
-    save_model(tmp_path / MODEL_NAME, model)
-    prediction = load_model(tmp_path)(torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32))
-    assert torch.equal(prediction.refined, prediction.coarse) != refined
-
-
 def test_files_that_are_no_model(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("nothing of the kind")
     for path, reason in (
@@ -287,50 +261,6 @@ def test_files_that_are_no_model(saved: Path, tmp_path: Path) -> None:
             load_model(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
-
-
-def _bring(kind: str, path: Path) -> None:
-    if kind == "pth":
-        torch.save({"state_dict": {"conv.weight": torch.zeros(3)}}, path)
-    elif kind == "old pth":
-        torch.save({"conv.weight": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
-    elif kind == "photo":
-        Image.new("RGB", (40, 30)).save(path, "JPEG")
-    elif kind == "shard":
-        with h5py.File(path, "w") as file:
-            file["x"] = 1
-    else:
-        path.write_bytes({"onnx": b"\x08\x0a\x12\x07pytorch", "empty": b"", "json": b'{"a": 1}'}[kind])
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "told"),
-    [
-        ("pth", "best.pth", "a zip, as PyTorch's .pth"),
-        ("old pth", "best.pth", "a pickle"),
-        ("photo", "cat.jpg", r"a picture \(JPEG\)"),
-        ("photo", "model.safetensors", r"a picture \(JPEG\)"),
-        ("shard", "0001-cat.h5", "an HDF5 file"),
-        ("onnx", "model.onnx", "an ONNX file, which onnxruntime runs"),
-        ("json", "index.json", "a JSON file"),
-        ("empty", "model.safetensors", "empty"),
-    ],
-)
-def test_what_others_call_a_model_is_called_what_it_is(
-    tmp_path: Path, kind: str, name: str, told: str
-) -> None:
-    _bring(kind, tmp_path / name)
-    advice = "name a model.safetensors, or the folder of a run"
-    with pytest.raises(CheckpointError, match=f"{name} is not a dimtool model: it is {told}.*; {advice}$"):
-        load_model(tmp_path / name)
-
-
-def test_a_model_cut_short_is_damaged_not_foreign(saved: Path, tmp_path: Path) -> None:
-    whole = (saved / MODEL_NAME).read_bytes()
-    for length in (40, len(whole) - 1):
-        (tmp_path / "m").write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"cannot be read as a model .*: bring the file again"):
-            load_model(tmp_path / "m")
 
 
 def test_a_run_s_folder_gives_its_newest_weights(tmp_path: Path) -> None:
