@@ -5,12 +5,17 @@ const sides = ['left', 'right'];
 const stage = document.querySelector('#viewer .stage');
 const pictures = { right: new Image(), left: new Image() };
 
-function show() {
+function choose() {
   for (const side of sides) {
     const chosen = part(side).selectedOptions[0];
     pictures[side].src = chosen.value;
     pictures[side].alt = chosen.text;
   }
+  cut();
+}
+
+// Not where pictures are chosen: choosing one loads it, and a loaded one is cut anew.
+function cut() {
   const room = stage.getBoundingClientRect();
   const { naturalWidth: width, naturalHeight: height } = pictures.left;
   const shown = width ? Math.min(room.width, room.height * width / height) : room.width;
@@ -31,7 +36,7 @@ function open(exhibit, picked) {
   part('cut').value = 50;
   stage.replaceChildren(pictures.right, pictures.left);
   viewer.showModal();
-  show();
+  choose();
 }
 
 document.querySelectorAll('.exhibit').forEach(exhibit =>
@@ -39,7 +44,8 @@ document.querySelectorAll('.exhibit').forEach(exhibit =>
     event.preventDefault();
     open(exhibit, i);
   })));
-[part('left'), part('right'), part('cut')].forEach(each => each.addEventListener('input', show));
-pictures.left.addEventListener('load', show);
-window.addEventListener('resize', () => viewer.open && show());
+sides.forEach(side => part(side).addEventListener('input', choose));
+part('cut').addEventListener('input', cut);
+pictures.left.addEventListener('load', cut);
+window.addEventListener('resize', () => viewer.open && cut());
 part('close').addEventListener('click', () => viewer.close());

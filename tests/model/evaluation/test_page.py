@@ -131,6 +131,8 @@ const done = arguments[0];
 const figures = [...document.querySelector('.exhibit').querySelectorAll('figure')];
 figures.find(each => each.innerText.trim().startsWith('alpha')).querySelector('a').click();
 const viewer = document.getElementById('viewer');
+let loaded = 0;
+viewer.querySelectorAll('img').forEach(each => each.addEventListener('load', () => { loaded += 1; }));
 const facts = () => {
     const box = viewer.getBoundingClientRect();
     return {
@@ -145,7 +147,7 @@ const slide = to => { cut.value = to; cut.dispatchEvent(new Event('input')); };
 setTimeout(() => {
     const first = facts(); slide(100); const last = facts();
     document.getElementById('close').click();
-    done([first, last, viewer.open]);
+    done([first, last, viewer.open, loaded]);
 }, 400);
 """
 
@@ -161,8 +163,9 @@ def test_a_browser_shows_the_whole_page(page: Path, browser: Any) -> None:
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_picture_opens_in_full_with_a_slider_between_two(page: Path, browser: Any, width: int) -> None:
     browser.look(page, width, "dark")
-    first, last, still_open = browser("execute/async", script=VIEW, args=[])
+    first, last, still_open, loaded = browser("execute/async", script=VIEW, args=[])
     assert first["open"] and first["inside"] and not still_open
     assert first["chosen"][0].startswith("alpha, ") and first["chosen"][1] == "truth"
     assert first["sizes"] == [[90, 60], [90, 60]]  # pixel by pixel, not the thumbnail
     assert first["clip"] != last["clip"]
+    assert loaded == 2  # once each: a page that loads its pictures again and again never comes to rest
