@@ -1,14 +1,14 @@
-"""Evaluation: names matched, scores in order, the table, the CSV and the page."""
+"""Evaluation: names matched, each image's scores, and that what is scored is not scored again."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -19,70 +19,22 @@ import torch
 from PIL import Image
 
 from dimtool.cli import run
-from dimtool.composer.building.build import build_dataset
-from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.pixels.trimap import trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
-from dimtool.composer.sources.lists import Lists
-from dimtool.composer.sources.manifest import read_manifest
 from dimtool.errors import WrongUseError
-from dimtool.metrics import Scores, matting_scores
+from dimtool.metrics import matting_scores
 from dimtool.model.evaluation import predictors as predictors_module
-from dimtool.model.evaluation import workers
 from dimtool.model.evaluation.evaluate import evaluate
-from dimtool.model.evaluation.images import FolderImages, ShardImages, Trimaps, digest_of
+from dimtool.model.evaluation.images import ShardImages, Trimaps, digest_of
 from dimtool.model.evaluation.journal import JOURNAL_NAME, Journal
-from dimtool.model.evaluation.pairing import EvaluationError, Files
-from dimtool.model.evaluation.predictors import ModelPredictor, predictions_of
-from dimtool.model.evaluation.table import Evaluation, ImageScores
+from dimtool.model.evaluation.pairing import EvaluationError
+from dimtool.model.evaluation.predictors import ModelPredictor
+from dimtool.model.evaluation.table import Evaluation
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.checkpoint import save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig
-from dimtool.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Quiet:
-    """A reporter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.total, self.kept, self.names, self.notes = 0, 0, [], []
-
-    def planned(self, total: int, kept: int = 0) -> None:
-        self.total, self.kept = total, kept
-
-    def finished(self, done: str) -> None:
-        self.names.append(done)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two test foregrounds of different sizes over three backgrounds each."""
-    root, rng = tmp_path_factory.mktemp("evaluation"), np.random.default_rng(1)
-    for name in ("fg", "alpha", "bg"):
-        (root / name).mkdir()
-    for i, (height, width) in enumerate([(70, 50), (64, 97)]):
-        y, x = np.mgrid[:height, :width]
-        alpha = np.clip(255 * (1.5 - 1.5 * np.hypot(2 * y / height - 1, 2 * x / width - 1)), 0, 255)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(root / f"fg/t{i}.png")
-        Image.fromarray(alpha.astype(np.uint8)).save(root / f"alpha/t{i}.png")
-    for i in range(6):
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(root / f"bg/b{i}.png")
-    (root / "test_fg.txt").write_text("t0.png\nt1.png")
-    (root / "test_bg.txt").write_text("\n".join(f"b{i}.png" for i in range(6)))
-    manifest = read_manifest(Lists(fg_list=root / "test_fg.txt", per_fg=3))
-    build_dataset(manifest, root / "shards", engine=LocalProcesses(workers=1), reporter=Silent())
-    return root / "shards"
-
-
-@pytest.fixture(scope="module")
-def model() -> DeepImageMatting:
-    torch.manual_seed(0)
-    return DeepImageMatting(ModelConfig(bottleneck="slim", width=0.125)).eval()
 
 
 def expected_scores(model: DeepImageMatting, shards: Path, radius: int) -> list[tuple[str, float]]:
@@ -102,17 +54,19 @@ def expected_scores(model: DeepImageMatting, shards: Path, radius: int) -> list[
 
 @pytest.mark.parametrize("loading", [(1, 0, 2**40), (2, 1, 2**40), (2, 0, 0)])
 def test_scores_each_composite_of_the_shards(
+    quiet: Any,
     model: DeepImageMatting,
     shards: Path,
     loading: tuple[int, int, int],
     tmp_path: Path,
+    *,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the images do not fit the memory together: then they are matted one by one."""
     monkeypatch.setattr(predictors_module, "free_memory", lambda device: loading[2])
     images = ShardImages(shards, Trimaps(radius=6))
     predictor = ModelPredictor(Matter(model=model, device=torch.device("cpu")), "mine")
-    reporter = Quiet()
+    reporter = quiet()
     evaluation = evaluate(
         images,
         [predictor],
@@ -131,34 +85,9 @@ def test_scores_each_composite_of_the_shards(
     assert "not the official" in evaluation.caveats()[0]
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
-    """Two predictions of one foreground, its truth and a trimap for each."""
-    rng = np.random.default_rng(2)
-    paths = {name: tmp_path / name for name in ("pred", "truth", "trimap")}
-    for path in paths.values():
-        path.mkdir()
-    truth = rng.integers(0, 256, (40, 30), dtype=np.uint8)
-    Image.fromarray(truth).save(paths["truth"] / "cat.png")
-    trimap = np.full((40, 30), 128, np.uint8)
-    trimap[:5], trimap[-5:] = 0, 255
-    for i in range(2):
-        prediction = np.clip(truth.astype(int) + 10 * (i + 1), 0, 255).astype(np.uint8)
-        Image.fromarray(prediction).save(paths["pred"] / f"cat_{i}.png")
-        Image.fromarray(trimap).save(paths["trimap"] / f"cat_{i}.png")
-    return paths
-
-
-def score_folders(folders: dict[str, Path], out: Path, reporter: Quiet | None = None) -> Evaluation:
-    images = FolderImages(Files(folders["pred"]), truths=folders["truth"], trimaps=folders["trimap"])
-    predictor = predictions_of(folders["pred"], images)
-    images.pictures = False
-    return evaluate(
-        images, [predictor], journal=Journal(out), reporter=reporter or Quiet(), batch_size=1, workers=0
-    )
-
-
-def test_scores_a_folder_of_predictions(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_scores_a_folder_of_predictions(
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
+) -> None:
     evaluation = score_folders(folders, tmp_path)
     for image in evaluation.images:
         read = [np.array(Image.open(folders[name] / f"{image.name}.png")) for name in ("pred", "trimap")]
@@ -174,13 +103,17 @@ def test_scores_a_folder_of_predictions(folders: dict[str, Path], tmp_path: Path
     assert float(rows[1]["sad"]) > float(rows[0]["sad"]) > 0
 
 
-def test_what_is_missing_is_named_before_anything_is_scored(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_missing_is_named_before_anything_is_scored(
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
+) -> None:
     (folders["trimap"] / "cat_1.png").unlink()
     with pytest.raises(EvaluationError, match=r"for cat_1: there is no cat_1 or cat in .*trimap"):
         score_folders(folders, tmp_path)
 
 
-def test_a_prediction_that_is_missing_is_an_error(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_prediction_that_is_missing_is_an_error(
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
+) -> None:
     """Those that one cannot make are often the hard ones."""
     (folders["pred"] / "cat_1.png").unlink()
     with pytest.raises(EvaluationError, match=r"no prediction for 1 trimap of .*cat_1"):
@@ -191,7 +124,7 @@ def test_a_prediction_that_is_missing_is_an_error(folders: dict[str, Path], tmp_
     ("name", "other"), [("pred", "truth/cat.png 30 x 40"), ("trimap", "truth/cat.png 30 x 40: give")]
 )
 def test_sizes_are_checked_before_anything_is_scored(
-    folders: dict[str, Path], tmp_path: Path, name: str, other: str
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path, name: str, other: str
 ) -> None:
     Image.new("L", (31, 40)).save(folders[name] / "cat_0.png")
     with pytest.raises(EvaluationError, match=rf"cat_0\.png is 31 x 40 .*{other}"):
@@ -200,7 +133,7 @@ def test_sizes_are_checked_before_anything_is_scored(
 
 
 def test_trimap_values_are_checked_before_anything_is_scored(
-    folders: dict[str, Path], tmp_path: Path
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
 ) -> None:
     Image.fromarray(np.full((40, 30), 100, np.uint8)).save(folders["trimap"] / "cat_1.png")
     with pytest.raises(EvaluationError, match=r"cat_1\.png is no trimap .*\[100\]"):
@@ -209,10 +142,10 @@ def test_trimap_values_are_checked_before_anything_is_scored(
 
 
 def test_an_image_without_an_unknown_pixel_is_named_and_left_out(
-    folders: dict[str, Path], tmp_path: Path
+    quiet: Any, score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
 ) -> None:
     Image.new("L", (30, 40), 255).save(folders["trimap"] / "cat_0.png")
-    reporter = Quiet()
+    reporter = quiet()
     evaluation = score_folders(folders, tmp_path, reporter)
     assert reporter.notes == ["without an unknown pixel to be scored, left out: cat_0"]
     assert (reporter.total, reporter.names) == (1, ["cat_1"])
@@ -238,24 +171,26 @@ def test_a_shard_without_a_transition_pixel_is_left_out(
 # ---- scores survive ----------------------------------------------------------------------------------------
 
 
-def test_what_is_scored_is_not_scored_again(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_scored_is_not_scored_again(
+    score_folders: Callable[..., Evaluation], quiet: Any, folders: dict[str, Path], tmp_path: Path
+) -> None:
     first = score_folders(folders, tmp_path)
-    reporter = Quiet()
+    reporter = quiet()
     assert score_folders(folders, tmp_path, reporter) == first
     assert (reporter.total, reporter.kept, reporter.names) == (2, 2, [])
     lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
     (tmp_path / JOURNAL_NAME).write_text(lines[0] + "\n" + lines[1][:40])  # as a kill leaves it
-    reporter = Quiet()
+    reporter = quiet()
     assert score_folders(folders, tmp_path, reporter) == first
     assert reporter.names == ["cat_1"]
-    reporter = Quiet()
+    reporter = quiet()
     assert score_folders(folders, tmp_path, reporter) == first
     assert reporter.names == []
 
 
 @pytest.mark.parametrize("what", ["pred", "trimap", "truth"])
 def test_scores_of_something_else_are_never_taken(
-    folders: dict[str, Path], tmp_path: Path, what: str
+    score_folders: Callable[..., Evaluation], quiet: Any, folders: dict[str, Path], tmp_path: Path, what: str
 ) -> None:
     score_folders(folders, tmp_path / "out")
     digest_of.cache_clear()
@@ -263,19 +198,21 @@ def test_scores_of_something_else_are_never_taken(
     pixels = np.array(Image.open(path))
     pixels[20, 20] = 0 if what == "trimap" else 255 - pixels[20, 20]
     Image.fromarray(pixels).save(path)
-    reporter = Quiet()
+    reporter = quiet()
     again = score_folders(folders, tmp_path / "out", reporter)
     assert reporter.names == (["cat_0", "cat_1"] if what == "truth" else ["cat_0"])
     assert again == score_folders(folders, tmp_path / "fresh")
 
 
-def test_another_models_scores_are_never_taken(model: DeepImageMatting, shards: Path, tmp_path: Path) -> None:
+def test_another_models_scores_are_never_taken(
+    quiet: Any, model: DeepImageMatting, shards: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(9)
     other = DeepImageMatting(ModelConfig(bottleneck="slim", width=0.125)).eval()
     images, means = ShardImages(shards, Trimaps(radius=6)), []
     for each in (model, other, model):
         predictor = ModelPredictor(Matter(model=each, device=torch.device("cpu")), "m")
-        found = evaluate(images, [predictor], journal=Journal(tmp_path), reporter=Quiet(), workers=0)
+        found = evaluate(images, [predictor], journal=Journal(tmp_path), reporter=quiet(), workers=0)
         means.append(found.means()["sad"])
     assert means[0] == means[2] != means[1]
 
@@ -334,152 +271,9 @@ def test_the_processes_that_score_do_without_torch(run_python: Any) -> None:
     assert run_python(script) == "False\n"
 
 
-def test_processes_that_cannot_start_are_one_line(
-    folders: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_mmagics_figures_take_known_pixels_as_known(
+    score_folders: Callable[..., Evaluation], folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """As without /dev/shm; and the advice works."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", fail)
-    arguments = ["evaluate", *(f"--{name}-dir={folder}" for name, folder in folders.items())]
-    arguments += ["--out", str(tmp_path / "out")]
-    assert "worker processes cannot start (No such file or directory): see that /dev/shm" in refused(
-        [*arguments, "--workers", "1"], capsys
-    )
-    assert run([*arguments, "--workers", "0"]) == 0
-
-
-# ---- tables ------------------------------------------------------------------------------------------------
-
-
-def scores(sad: float) -> Scores:
-    return Scores(sad=sad, mse=0, grad=0, conn=0, mad=0, whole_image_sad=0, whole_image_mse=0)
-
-
-def image(number: int, sad: float, foreground: str = "cat", *, instead: bool = False) -> ImageScores:
-    return ImageScores(
-        name=f"{foreground}_{number}",
-        foreground=foreground,
-        number=number,
-        scores=scores(sad),
-        instead=instead,
-    )
-
-
-def evaluation_of(count: int, **options: Any) -> Evaluation:
-    images = tuple(image(i, i) for i in range(count))
-    return Evaluation(
-        title="mine", images=images, **{"trimaps": "trimaps of x", "comparable": False, **options}
-    )
-
-
-def test_published_scores_stand_only_beside_what_compares() -> None:
-    full = evaluation_of(1000, comparable=True)
-    assert "comparable where those are the official trimaps" in full.text()
-    assert full.means()["sad"] == 499.5
-    assert "50.4" in full.text()  # the paper's
-    for other, why in (
-        (evaluation_of(9), "not the 1,000 of Composition-1k, so not comparable"),
-        (evaluation_of(1000, trimaps="trimaps of radius 10"), "not the official trimaps, so not comparable"),
-    ):
-        assert why in other.text()
-        assert "50.4" not in other.text() and "paper" not in other.text()
-
-
-def test_one_image_is_one_image() -> None:
-    assert evaluation_of(1).caveats()[0].startswith("1 image, trimaps of x: ")
-
-
-def test_what_a_method_could_not_do_is_told() -> None:
-    method = Evaluation(
-        title="knn", images=(image(0, 1), image(1, 2, instead=True)), trimaps="", comparable=False
-    )
-    text = evaluation_of(2, beside=(method,)).text()
-    assert "knn cannot do 1 image whose trimap lacks" in text and text.endswith("cat_1")
-    assert [line.split()[:2] for line in text.splitlines()[1:3]] == [["mine", "0.5"], ["knn", "1.5"]]
-
-
-def test_command_writes_csv_page_and_json(
-    model: DeepImageMatting, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_model(tmp_path / "model.safetensors", model)
-    out = tmp_path / "out"
-    arguments = [
-        "--checkpoint",
-        str(tmp_path / "model.safetensors"),
-        "--shards",
-        str(shards),
-        "--out",
-        str(out),
-    ]
-    assert run(["evaluate", *arguments, "--workers", "0", "--json"]) == 0
-    values = json.loads(capsys.readouterr().out)
-    assert {"sad", "mse", "grad", "conn"} <= values.keys()
-    assert values["images"] == 6
-    html = (out / "index.html").read_text()
-    sources = [part.split('"')[0] for part in html.split('<img src="')[1:]]
-    assert len(sources) == 6 * 5  # image, trimap, prediction, truth, error
-    for source in sources:
-        Image.open(out / source).load()
-    worst = max(
-        csv.DictReader(io.StringIO((out / "scores.csv").read_text())), key=lambda row: float(row["sad"])
-    )
-    assert html.index(f"<h4>{worst['image']}</h4>") == html.index("<h4>")
-
-
-def test_command_refuses_half_of_what_it_needs(
-    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["evaluate"]) == 2
-    assert run(["evaluate", "--pred-dir", str(folders["pred"])]) == 2
-    assert "--truth-dir" in capsys.readouterr().err
-
-
-# ---- what is wrong is one line -----------------------------------------------------------------------------
-
-
-def refused(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> str:
-    assert run([*map(str, arguments)]) == 1
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.splitlines()[-1]
-
-
-def test_a_missing_trimap_is_told_before_anything_is_scored(
-    model: DeepImageMatting, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_model(tmp_path / "model.safetensors", model)
-    (tmp_path / "trimaps").mkdir()
-    last = CompositeDataset(shards)[-1].name
-    for sample in CompositeDataset(shards):
-        if sample.name != last:
-            Image.fromarray(np.full(sample.alpha.shape, 128, np.uint8)).save(
-                tmp_path / "trimaps" / f"{sample.name}.png"
-            )
-    arguments = ["evaluate", "--checkpoint", tmp_path / "model.safetensors", "--shards", shards]
-    line = refused([*arguments, "--trimap-dir", tmp_path / "trimaps", "--out", tmp_path / "out"], capsys)
-    assert line.startswith(f"dimtool: for {last}: there is no {last} or t1 in {tmp_path}/trimaps")
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_a_reading_process_meets_is_one_line(
-    model: DeepImageMatting, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_model(tmp_path / "model.safetensors", model)
-    copy = shutil.copytree(shards, tmp_path / "shards")
-    broken = sorted(copy.glob("*.h5"))[-1]
-    broken.write_bytes(broken.read_bytes()[:1000])
-    arguments = ["evaluate", "--checkpoint", tmp_path / "model.safetensors", "--shards", copy]
-    line = refused([*arguments, "--workers", 1, "--out", tmp_path / "out"], capsys)
-    assert line.startswith(f"dimtool: {broken} cannot be opened")
-
-
-def test_mmagics_figures_take_known_pixels_as_known(folders: dict[str, Path], tmp_path: Path) -> None:
     """And the official ones take the prediction as it is."""
     truth = np.array(Image.open(folders["truth"] / "cat.png"))
     for each in score_folders(folders, tmp_path).images:
