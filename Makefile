@@ -27,7 +27,7 @@ bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedu
 	$(BIN)/python benchmarks/build.py
 
 fuzz: $(VENV)/installed  ## 2,000 damaged and hostile files: no crash, no hang, no traceback; 15 minutes
-	$(BIN)/python tests/fuzz.py
+	$(BIN)/python tests/fuzzing/fuzz.py
 
 # A strict editable install links each file, so that type checkers see the package; a new file needs it again.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(SOURCES)
