@@ -143,13 +143,25 @@ def test_what_stands_below_may_be_imported(source: str) -> None:
     assert faults(Path("composer/building/work.py"), source) == []
 
 
+def too_long(paths: list[Path], root: Path) -> list[str]:
+    """The files of more than 350 lines."""
+    lengths = {path: len((root / path).read_text().splitlines()) for path in paths}
+    return [f"{path} has {length} lines: divide it" for path, length in lengths.items() if length > 350]
+
+
 def test_no_folder_holds_more_than_ten_modules_and_no_file_more_than_350_lines() -> None:
     every = sources()
-    for path in every:
-        assert len((ROOT / path).read_text().splitlines()) <= 350, f"{path}: divide it"
+    tests = (path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py")))
+    assert too_long([*every, *tests], ROOT) == []
     for folder in {path.parent for path in every} - {Path()}:
         there = [path for path in every if path.parent == folder and path.name != "__init__.py"]
         assert len(there) <= 10, f"{folder} has {len(there)} modules: make a wing of some"
+
+
+def test_a_file_of_351_lines_is_named(tmp_path: Path) -> None:
+    for length in (350, 351):
+        (tmp_path / f"{length}.py").write_text("x\n" * length)
+    assert too_long([Path("350.py"), Path("351.py")], tmp_path) == ["351.py has 351 lines: divide it"]
 
 
 @pytest.mark.parametrize(
