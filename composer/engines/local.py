@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar
 
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.backend import resource_tracker as loky_tracker
-from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
-
 from ...errors import DimtoolError
 from ...text import first_line
+
+with warnings.catch_warnings():
+    # Where there is no /dev/shm joblib says so in two lines of its own; `_startable` says it in one.
+    warnings.simplefilter("ignore", UserWarning)
+    import joblib
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+    from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

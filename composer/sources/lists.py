@@ -74,7 +74,12 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ManifestError(
+            f"{path} cannot be read ({first_line(error)}): give a text file that "
+            "this user may read, in folders that this user may enter"
+        ) from error
+    except UnicodeDecodeError as error:
         raise ManifestError(
             f"{path} cannot be read as a list of names in UTF-8 ({first_line(error)}): save it as UTF-8 text "
             "(editors and `iconv` do)"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,11 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("käfer.png".encode("latin-1"))
     (tmp_path / "utf16.txt").write_bytes("cat.png\n".encode("utf-16"))
     (tmp_path / "folder.txt").mkdir()
-    for name in ("latin.txt", "utf16.txt", "folder.txt"):
+    for name in ("latin.txt", "utf16.txt"):
         with pytest.raises(ManifestError, match=rf"{name} cannot be read as a list of names in UTF-8"):
             read_list(tmp_path / name)
+    with pytest.raises(ManifestError, match=r"folder\.txt cannot be read \(Is a directory\)"):
+        read_list(tmp_path / "folder.txt")
     with pytest.raises(ManifestError, match=r"nowhere\.txt does not exist"):
         read_list(tmp_path / "nowhere.txt")
 
@@ -302,3 +305,14 @@ def test_a_name_too_long_for_its_last_composite_is_a_failure_too(touch: Any) -> 
     assert not _read(fg_list, per_fg=1000, reuse_bg=True).failures
     (failure,) = _read(fg_list, per_fg=1001, reuse_bg=True).failures
     assert "_1000.png would have a name of 256 bytes" in failure.errors[0]
+
+
+def test_a_list_that_may_not_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a list of another encoding: saving it anew would not help."""
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ManifestError, match=r"cannot be read \(Permission denied\): give a text file"):
+        read_list(tmp_path / "train_fg.txt")

@@ -67,7 +67,7 @@ def network() -> EncoderDecoder:
 def encoder_poolings(network: EncoderDecoder, image: Tensor, trimap: Tensor) -> list[Tensor]:
     """The network's own poolings, caught on their way to the next block."""
     caught: list[Tensor] = []
-    stages = [*network.encoder.blocks[1:], network.encoder.bottleneck]
+    stages = [*(block[0] for block in network.encoder.blocks[1:]), network.encoder.bottleneck]
     hooks = [stage.register_forward_pre_hook(lambda _, x: caught.append(x[0].clone())) for stage in stages]
     with torch.no_grad():
         network(image, trimap)
