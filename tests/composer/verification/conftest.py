@@ -221,3 +221,14 @@ def edit_index() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
         (out / "index.json").write_text(json.dumps(content))
 
     return edit
+
+
+@pytest.fixture
+def mend(command: Any) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Verify and repair; the exit code, and the repair as JSON (empty where there was nothing to repair)."""
+
+    def call(*arguments: object) -> tuple[int, dict[str, Any]]:
+        outcome = command("verify-composites", *arguments, "--repair", "--jobs", 1, "--json")
+        return outcome.code, json.loads(outcome.out).get("repair", {})
+
+    return call

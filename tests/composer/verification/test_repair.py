@@ -22,17 +22,6 @@ Damage = Callable[[Path], object]
 
 
 @pytest.fixture
-def mend(command: Any) -> Callable[..., tuple[int, dict[str, Any]]]:
-    """Verify and repair; the exit code, and the repair as JSON (empty where there was nothing to repair)."""
-
-    def call(*arguments: object) -> tuple[int, dict[str, Any]]:
-        outcome = command("verify-composites", *arguments, "--repair", "--jobs", 1, "--json")
-        return outcome.code, json.loads(outcome.out).get("repair", {})
-
-    return call
-
-
-@pytest.fixture
 def clean(command: Any) -> Callable[..., bool]:
     """Whether a verification has no finding."""
     return lambda *arguments: command("verify-composites", *arguments, "--jobs", 1).code == 0
