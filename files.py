@@ -122,6 +122,13 @@ def locked(path: Path) -> Iterator[bool]:
             lock.release()
 
 
+def lock_notes(held: bool, work: str) -> list[str]:
+    """What a user is to know where `locked` gave False; `work` is what must not run twice in a folder."""
+    if held:
+        return []
+    return [f"this file system has no locks: see that no other {work} works in the same folder"]
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

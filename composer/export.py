@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
-from ..files import LockedError, file_sha256, locked, part_of, write_text
+from ..files import LockedError, file_sha256, lock_notes, locked, part_of, write_text
 from ..names import stem
 from ..progress import Reporter
 from .engines.local import Engine
@@ -98,7 +98,7 @@ def export_images(
     mark = json.dumps({"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius}) + "\n"
     _refuse_other(out, mark)
     results = []
-    with _sole_export(out):
+    with _sole_export(out, reporter):
         _claim(out, mark)
         reporter.planned(index.composites)
         with closing(engine.run(export_shard, jobs, lost=_died)) as done:
@@ -125,11 +125,13 @@ def _died(job: ExportJob) -> Exported:
 
 
 @contextmanager
-def _sole_export(out: Path) -> Iterator[None]:
+def _sole_export(out: Path, reporter: Reporter[Exported]) -> Iterator[None]:
     """Hold the folder's lock: a second export would take the first one's unfinished files for left-overs."""
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(out / _LOCK):
+        with locked(out / _LOCK) as alone:
+            for note in lock_notes(alone, "export"):
+                reporter.note(note)
             yield
     except LockedError as error:
         raise WrongUseError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...files import write_text
+from ...files import lock_notes, write_text
 from ...progress import Reporter
 from ...text import json_text
 from ..engines.local import Engine
@@ -16,10 +16,10 @@ from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
 from .faint import faint_mattes
 from .plan import make_plan
+from .records import Journal
 from .scratch import sole_builder, write_lists
 from .work import ShardJob, build_shard
 
-_NO_LOCK = "this file system has no locks: see that no other build works in the same folder"
 FAILURES_NAME = "failures.jsonl"
 
 
@@ -57,26 +57,14 @@ def build_dataset(
     input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
     """
     started = time.monotonic()
-    built: list[ShardRecord] = []
-    failures: list[Failure] = []
     with sole_builder(folder) as journal:
         plan = make_plan(manifest, folder, engine=engine, known=journal.known())
         write_lists(folder, manifest.lists, manifest.begun)
-        for note in (*plan.notes, *([] if journal.alone else [_NO_LOCK])):
-            reporter.note(note)
+        _tell(reporter, (*plan.notes, *lock_notes(journal.alone, "build")))
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
         with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
-            for outcome in outcomes:
-                reporter.finished(outcome)
-                if isinstance(outcome, ShardRecord):
-                    journal.add(outcome)
-                    built.append(outcome)
-                else:
-                    failures.append(outcome)
-                    if not keep_going:
-                        break
-        for note in faint_mattes(folder, by_index(built)):
-            reporter.note(note)
+            built, failures = _gather(outcomes, journal, reporter, keep_going=keep_going)
+        _tell(reporter, faint_mattes(folder, by_index(built)))
         index = _finish(manifest, folder, [*plan.kept, *built], failures)
         journal.settle(index.shards)
     return Summary(
@@ -91,6 +79,33 @@ def build_dataset(
         failures=tuple(sorted(failures, key=lambda failure: failure.index)),
         fingerprint=index.fingerprint,
     )
+
+
+def _tell(reporter: Reporter[ShardRecord | Failure], notes: Iterable[str]) -> None:
+    for note in notes:
+        reporter.note(note)
+
+
+def _gather(
+    outcomes: Iterable[ShardRecord | Failure],
+    journal: Journal,
+    reporter: Reporter[ShardRecord | Failure],
+    *,
+    keep_going: bool,
+) -> tuple[list[ShardRecord], list[Failure]]:
+    """The shards that were built, each in the journal at once, and what could not be."""
+    built: list[ShardRecord] = []
+    failures: list[Failure] = []
+    for outcome in outcomes:
+        reporter.finished(outcome)
+        if isinstance(outcome, ShardRecord):
+            journal.add(outcome)
+            built.append(outcome)
+        else:
+            failures.append(outcome)
+            if not keep_going:
+                break
+    return built, failures
 
 
 def _outcomes(

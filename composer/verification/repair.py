@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...files import lock_notes
 from ...progress import Reporter
 from ..building.scratch import scratch_of, sole_builder
 from ..building.work import ShardJob, build_shard, examine_shard
@@ -101,7 +102,9 @@ def _rebuild(
     if not jobs:
         return records, failures
     reporter.planned(sum(len(job.entry.backgrounds) for job in jobs))
-    with sole_builder(report.folder):
+    with sole_builder(report.folder) as journal:
+        for note in lock_notes(journal.alone, "build"):
+            reporter.note(note)
         verified = {record.file: record for record in report.index.shards}
         there = {record.file: record for record in read_index(report.folder).shards}
         still = [job for job in jobs if there.get(job.path.name) == verified[job.path.name]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ...files import LockedError, locked, part_of
+from ...files import LockedError, lock_notes, locked, part_of
 from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     MODEL_NAME,
@@ -144,8 +144,8 @@ def open_run(config: TrainConfig, *, main: bool = True) -> Iterator[Run]:
     config.out.mkdir(parents=True, exist_ok=True)
     refuse_foreign(config.out)
     try:
-        with locked(config.out / ".lock"):
-            run.notes = begin_run(config)
+        with locked(config.out / ".lock") as alone:
+            run.notes = [*lock_notes(alone, "training"), *begin_run(config)]
             try:
                 yield run
                 run.settle()
