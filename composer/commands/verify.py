@@ -14,7 +14,7 @@ from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result, sa
 
 if TYPE_CHECKING:
     from ..engines.local import Engine
-    from ..verification.verify import Verification
+    from ..verification.verify import Scope, Verification
 
 
 @click.command("verify-composites")
@@ -70,16 +70,36 @@ def verify_command(
       dimtool verify-composites shards/test --sources /data/composition-1k --require sources
     """
     from ..engines.local import LocalProcesses, core_count
-    from ..verification.verify import Scope, verify_composites
+    from ..verification.verify import verify_composites
     from .progress import VerifyBar
+
+    scope = _scope_of(sources=sources, quick=quick, sample=sample, seed=seed, require=require, expect=expect)
+    write_report = _report_writer(report)
+    engine = LocalProcesses(workers=jobs or core_count())
+    with VerifyBar() as bar:
+        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
+        bar.notes(verification.notes)
+    return 1 if _tell_outcome(verification, write_report, engine if repair else None, as_json) else 0
+
+
+def _scope_of(
+    *,
+    sources: Path | None,
+    quick: bool,
+    sample: float,
+    seed: int,
+    require: str | None,
+    expect: tuple[str, ...],
+) -> Scope:
+    """What the options ask for. Raises UsageError where they contradict each other or mean nothing."""
+    from ..verification.verify import Scope
 
     source = click.get_current_context().get_parameter_source("sample")
     if quick and source is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("--quick looks into 200 composites, --sample into a share: give one of them")
-    write_report = _report_writer(report)
     if wrong := [each for each in expect if not re.fullmatch(r"[0-9a-f]{64}", each)]:
         raise click.UsageError(f"--expect {wrong[0]}: a fingerprint is 64 digits, 0 to 9 and a to f")
-    scope = Scope(
+    return Scope(
         sources=sources,
         quick=quick,
         sample=sample,
@@ -87,11 +107,6 @@ def verify_command(
         require_sources=require == "sources",
         expect=expect,
     )
-    engine = LocalProcesses(workers=jobs or core_count())
-    with VerifyBar() as bar:
-        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
-        bar.notes(verification.notes)
-    return 1 if _tell_outcome(verification, write_report, engine if repair else None, as_json) else 0
 
 
 def _tell_outcome(
