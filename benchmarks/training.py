@@ -1,28 +1,36 @@
-"""A training as users run it: the step alone, the loader alone, both together, and validation. In one run.
+"""A training as users run it: the step alone, the loader alone, both together, then `evaluate`. In one run.
 
-    python benchmarks/training.py --shards shards/train [--batch-size 32] [--steps 200] [--workers 16]
+    python benchmarks/training.py --shards shards/train --test-shards shards/test [--steps 200] [--workers 16]
 
 The step runs on one batch again and again; the loader gives batches to nobody; then `train` runs one stage on
 these shards, validates its model on whole images, and its log says crops a second and what part of the time
-the device waited. Targets, on a GPU: a share of 40 % (see `rates.py`), waiting under 5 %. Without a GPU the
+the device waited. Last, `dimtool evaluate` scores that model on the test shards, beside the forward passes of
+these images alone. Targets, on a GPU: a share of 40 % (see `rates.py`), waiting under 5 %. Without a GPU the
 script runs end to end on a narrow network and says what it would run on one; those figures are no GPU's.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dimtool.cli import run
 from dimtool.composer.engines.local import core_count
+from dimtool.composer.pixels.trimap import trimap_of
+from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.crops.dataset import TrainingCrops
+from dimtool.model.inference.matter import load
 from dimtool.model.network.dim import DeepImageMatting, Stage
 from dimtool.model.processes.feeding import Feed
+from dimtool.model.processes.workers import Workers
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.training.reporting import Silent
 from dimtool.model.training.stages import train
@@ -74,7 +82,8 @@ def loader_alone(config: TrainConfig, stage: Stage, batches: int) -> float:
     """Crops a second, the workers' start not counted."""
     crops = TrainingCrops(config.shards, config.crops(stage), seed=1)
     count = config.plan(stage).batch_size
-    feed = Feed(crops, batch_size=count, workers=config.workers, pinned=torch.cuda.is_available())
+    workers = Workers(config.workers, cores=core_count())
+    feed = Feed(crops, batch_size=count, workers=workers, pinned=torch.cuda.is_available(), note=print)
     feed.begin(0, batches + 1)
     feed.next()
     started = time.perf_counter()
@@ -93,12 +102,33 @@ def trained(config: TrainConfig) -> tuple[float, float, float]:
     return last["crops_per_second"], last["waiting"], spent
 
 
+def evaluated(model: Path, shards: Path, out: Path, workers: int) -> tuple[float, float]:
+    """Composites a second of `dimtool evaluate`, start to page, and of the forward passes alone."""
+    composites = CompositeDataset(shards)
+    started = time.perf_counter()
+    arguments = ["--checkpoint", model, "--shards", shards, "--out", out, "--workers", workers]
+    with redirect_stdout(io.StringIO()):
+        if code := run(["evaluate", *map(str, arguments)]):
+            raise SystemExit(f"evaluate ended with {code}")
+    whole = len(composites) / (time.perf_counter() - started)
+    matter = load(model)
+    forward = 0.0
+    for i in range(len(composites)):
+        sample = composites.composite(i)
+        trimap = trimap_of(sample.alpha, sample.distance, 10, 10)
+        began = time.perf_counter()
+        matter.matte(sample.composite, trimap)  # whose result is on the CPU: the device has finished
+        forward += time.perf_counter() - began
+    return whole, len(composites) / forward
+
+
 def main() -> None:
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--test-shards", type=Path, required=True)
     parser.add_argument("--stage", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--batch-size", type=int, default=32 if cuda else 2)
     parser.add_argument("--steps", type=int, default=200 if cuda else 5)
@@ -118,6 +148,9 @@ def main() -> None:
         speed, waiting, spent = trained(config)
         print(f"training      {speed:10.2f} crops/s, waiting {waiting:.1%} (target {_WAITING:.0%} on a GPU)")
         print(f"in all        {spent:10.2f} s for {options.steps} steps, validation and checkpoint")
+        out = Path(folder) / "evaluation"
+        whole, forward = evaluated(config.out, options.test_shards, out, max(1, options.workers))
+        print(f"evaluate      {whole:10.2f} composites/s, {whole / forward:.0%} of the forward passes alone")
 
 
 if __name__ == "__main__":
