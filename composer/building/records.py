@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ...files import named, write_text
 from ..shards.index import ShardRecord, record_from, record_of
+from ..shards.layout import ShardError
 
 
 class Stamp(NamedTuple):
@@ -35,8 +36,19 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def trusted(known: Known | None, path: Path) -> ShardRecord:
-    """A record from before if it is of the very file at `path`, else a new one. Raises ShardError."""
-    return known.record if known and known.stamp == stamp_of(path) else record_of(path)
+    """A record from before if it is of the very file at `path`, else a new one.
+
+    Raises ShardError, also for a file of other bytes than were recorded though nothing that decides them is
+    another: the same sources, by the same versions, give the same bytes.
+    """
+    if known and known.stamp == stamp_of(path):
+        return known.record
+    record = record_of(path)
+    if known and record.sha256 != known.record.sha256:
+        same = replace(record, sha256=known.record.sha256, bytes=known.record.bytes) == known.record
+        if same:
+            raise ShardError(f"{path} has other bytes than when it was built: build it again")
+    return record
 
 
 class Journal:

@@ -48,6 +48,21 @@ def test_an_index_that_is_gone_or_broken_is_made_anew(
         assert visible(out) == visible(built)
 
 
+def test_a_shard_that_was_changed_in_place_is_built_anew_with_a_note(
+    own: tuple[Path, Path], built: Path, build: Any, visible: Any
+) -> None:
+    """Its header and its sources are right and it opens: only the record from before knows better."""
+    root, out = own
+    path = out / "0001-f1.h5"
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        digest = file["digest"]
+        digest[0, 0, 0] ^= 1
+    outcome = build(root, out)
+    assert outcome.code == 0
+    assert any(f"{path} has other bytes" in note for note in outcome.starting("note"))
+    assert visible(out) == visible(built)
+
+
 @pytest.mark.parametrize("left", [0, 7, 600, 20_000])
 def test_a_shard_that_was_cut_off_is_built_anew_with_a_note(
     own: tuple[Path, Path], built: Path, build: Any, visible: Any, left: int
