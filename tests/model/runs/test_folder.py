@@ -201,6 +201,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(
 def test_only_the_main_process_writes(runs: Any, config: TrainConfig, pair: Pair) -> None:
     with open_run(config) as main:
         main.save(*pair, Progress(stage=1, step=1, last=3.5))
+        main.settle()  # a thread writes it
         before = runs.contents(config.out)
         with open_run(replace(config, keep=1), main=False) as run:  # the lock is the main one's
             run.save(*pair, Progress(stage=1, step=2))
