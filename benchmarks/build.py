@@ -39,7 +39,8 @@ from contest import SPAWN, Speed, clear, contest, speeds_of
 from contestants import FLOOR, LOOP, SCRIPT, TIMED, MismatchError, dimtool_build
 from dimtool.composer.building.build import build_dataset
 from dimtool.composer.building.work import pixel_count
-from dimtool.composer.engines.local import LocalProcesses, core_count
+from dimtool.composer.engines.engine import core_count
+from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.sources.manifest import ForegroundEntry, Manifest
 from dimtool.progress import Silent
 from dimtool.version import __version__

@@ -35,7 +35,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from build import Target, in_new_process, machine
 from dimtool.composer.building.build import build_dataset
-from dimtool.composer.engines.local import LocalProcesses, core_count
+from dimtool.composer.engines.engine import core_count
+from dimtool.composer.engines.local import LocalProcesses
 from dimtool.composer.export import export_images
 from dimtool.composer.shards.reader import Shard
 from dimtool.model.crops import reading

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from dimtool.cli import run
-from dimtool.composer.engines.local import core_count
+from dimtool.composer.engines.engine import core_count
 from dimtool.composer.pixels.trimap import trimap_of
 from dimtool.composer.shards.dataset import CompositeDataset
 from dimtool.model.crops.dataset import TrainingCrops

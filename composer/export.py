@@ -17,7 +17,7 @@ from ..errors import WrongUseError
 from ..files import LockedError, file_sha256, lock_notes, locked, part_of, write_text
 from ..names import stem
 from ..progress import Reporter
-from .engines.local import Engine
+from .engines.engine import Engine
 from .pixels.trimap import trimap_of
 from .shards.dataset import known_background
 from .shards.index import INDEX_NAME, ShardRecord, read_index

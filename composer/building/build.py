@@ -11,7 +11,7 @@ from pathlib import Path
 from ...files import lock_notes, write_text
 from ...progress import Reporter
 from ...text import json_text
-from ..engines.local import Engine
+from ..engines.engine import Engine
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
 from .faint import faint_mattes

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engines.local import Engine
+from ..engines.engine import Engine
 from ..shards.index import ShardRecord
 from ..shards.layout import ShardError, ShardHeader, current_versions
 from ..shards.reader import Shard

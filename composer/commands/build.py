@@ -62,7 +62,8 @@ def build_dataset_command(
     """
     from ..building.build import build_dataset
     from ..building.scratch import read_places
-    from ..engines.local import LocalProcesses, core_count
+    from ..engines.engine import core_count
+    from ..engines.local import LocalProcesses
     from ..sources.lists import Lists
     from ..sources.manifest import read_manifest
     from .progress import BuildBar

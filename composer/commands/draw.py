@@ -46,7 +46,8 @@ def draw_set_command(
     """
     from ...progress import CountingBar
     from ..demo.training_set import draw_set
-    from ..engines.local import LocalProcesses, core_count
+    from ..engines.engine import core_count
+    from ..engines.local import LocalProcesses
 
     with CountingBar("pictures") as bar:
         drawn = draw_set(

@@ -32,7 +32,8 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
     Example:
       dimtool export-images shards/test composition-1k/test
     """
-    from ..engines.local import LocalProcesses, core_count
+    from ..engines.engine import core_count
+    from ..engines.local import LocalProcesses
     from ..export import export_images
     from .progress import ExportBar
     from .summary import export_text

@@ -13,7 +13,7 @@ import click
 from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result, say
 
 if TYPE_CHECKING:
-    from ..engines.local import Engine
+    from ..engines.engine import Engine
     from ..verification.verify import Scope, Verification
 
 
@@ -69,7 +69,8 @@ def verify_command(
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k --require sources
     """
-    from ..engines.local import LocalProcesses, core_count
+    from ..engines.engine import core_count
+    from ..engines.local import LocalProcesses
     from ..verification.verify import verify_composites
     from .progress import VerifyBar
 

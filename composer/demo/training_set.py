@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from ...errors import WrongUseError
 from ...files import write_text
 from ...progress import Reporter, Silent
-from ..engines.local import Engine
+from ..engines.engine import Engine
 from .pictures import EDITION, PAIRS, Picture, draw_picture
 
 HELD_BACK = 25  # every so many foregrounds and backgrounds are for validation

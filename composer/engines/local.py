@@ -1,4 +1,4 @@
-"""Where the work runs. An engine takes a picklable function and its jobs, and gives results as they come."""
+"""The engine of this machine: worker processes, or this process itself."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from ...errors import DimtoolError
 from ...text import first_line
+from .engine import EngineError, Job, Result
 
 with warnings.catch_warnings():
     # Where there is no /dev/shm joblib says so in two lines of its own; `_startable` says it in one.
@@ -25,35 +25,6 @@ with warnings.catch_warnings():
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
     from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-
-class EngineError(DimtoolError):
-    """The engine itself failed, not a job; the message is one line that says what to do."""
-
-
-class Engine(Protocol):
-    """Runs `function(job)` for each job, anywhere, in any order. Results must be small: they travel."""
-
-    def run(
-        self,
-        function: Callable[[Job], Result],
-        jobs: Sequence[Job],
-        *,
-        lost: Callable[[Job], Result] | None = None,
-    ) -> Generator[Result, None, None]:
-        """Results as they are finished. Closing the iterator ends the jobs under way.
-
-        lost: the result of a job whose worker process dies of it, where that is to end nothing else.
-        """
-        ...
-
-
-def core_count() -> int:
-    """Cores that this process may use: what a container or batch system gives it."""
-    return int(joblib.cpu_count())
 
 
 @dataclass(frozen=True, kw_only=True)

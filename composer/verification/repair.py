@@ -11,7 +11,7 @@ from ...files import lock_notes
 from ...progress import Reporter
 from ..building.scratch import scratch_of, sole_builder
 from ..building.work import ShardJob, build_shard, examine_shard
-from ..engines.local import Engine
+from ..engines.engine import Engine
 from ..shards.index import ShardRecord, read_index, write_index
 from ..shards.layout import current_versions
 from ..sources.manifest import Failure

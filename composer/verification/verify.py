@@ -16,7 +16,7 @@ from typing import Any
 from ...errors import WrongUseError
 from ...progress import Reporter
 from ..building.scratch import read_lists, read_places
-from ..engines.local import Engine
+from ..engines.engine import Engine
 from ..shards.index import INDEX_NAME, Index, read_index
 from ..shards.layout import ShardError
 from ..sources.folders import ManifestError

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from accelerate import Accelerator
 
-from ...composer.engines.local import core_count
+from ...composer.engines.engine import core_count
 from ...errors import DimtoolError
 from ...text import count
 from ..crops.dataset import TrainingCrops

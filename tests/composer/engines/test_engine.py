@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dimtool.composer.engines.local import EngineError, LocalProcesses, core_count
+from dimtool.composer.engines.engine import EngineError, core_count
+from dimtool.composer.engines.local import LocalProcesses
 
 # Workers import what they run, and cannot import a test module: so the jobs are functions of Python's own.
 
