@@ -23,7 +23,7 @@ from .shards.dataset import known_background
 from .shards.index import INDEX_NAME, ShardRecord, read_index
 from .shards.layout import ShardError
 from .shards.reader import Shard
-from .sources.images import sha256
+from .sources.images import pixel_digest
 
 FOLDERS = ("merged", "bg", "trimaps", "fg", "alpha")
 ANNOTATION_NAME = "annotations.json"
@@ -199,7 +199,7 @@ def _pictures(shard: Shard, job: ExportJob) -> Iterator[tuple[UInt8Image | UInt8
 def _refuse_other_pixels(
     shard: Shard, what: str, pixels: NDArray[np.uint8], digest: NDArray[np.uint8]
 ) -> None:
-    if sha256(pixels) != digest.tobytes():
+    if pixel_digest(pixels) != digest.tobytes():
         raise ShardError(f"{shard.path}: {what} does not have the digest written with it: {_ADVICE}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..shards.layout import ShardHeader
 from ..shards.reader import Shard
-from ..sources.images import Source, SourceError, read_background, read_foreground, sha256
+from ..sources.images import Source, SourceError, pixel_digest, read_background, read_foreground
 from ..sources.manifest import ForegroundEntry
 from ..sources.mattes import read_alpha
 
@@ -22,7 +22,7 @@ def reads_alike(shard: Shard, asked: ShardHeader, entry: ForegroundEntry) -> boo
     turned = there.reading.exif_transpose != asked.reading.exif_transpose
     try:
         return all(
-            source is None or sha256(source.pixels) == digest.tobytes()
+            source is None or pixel_digest(source.pixels) == digest.tobytes()
             for source, digest in zip(_sources(entry, turned), built_from, strict=True)
         )
     except SourceError:

@@ -1,4 +1,4 @@
-"""What is in a shard file, version 1: names, shapes, types. docs/format.md describes it in full."""
+"""What is in a shard file, version 2: names, shapes, types. docs/format.md describes it in full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..sources.reading import ADOBE, Reading
 from .tiles import HTJ2K
 
 FORMAT = "dimtool-shard"
-VERSION = 1
+VERSION = 2  # 1 had SHA-256 for the digests of pixels
 BACKGROUND_RADIUS = 64
 
 BLOSC2 = 32026  # the filter's number at the HDF Group's registry

@@ -144,12 +144,15 @@ class Shard:
 
     @property
     def digests(self) -> NDArray[np.uint8]:
-        """(n, 2, 32): SHA-256 of each decoded composite and background."""
+        """(n, 2, 32): BLAKE3 of each decoded composite and background."""
         return self._read("digest", ())
 
     @property
     def source_digests(self) -> dict[str, NDArray[np.uint8]]:
-        """SHA-256 of file and decoded pixels: `foreground` and `alpha` (2, 32), `background` (n, 2, 32)."""
+        """SHA-256 of the file and BLAKE3 of its decoded pixels.
+
+        `foreground` and `alpha` are (2, 32), `background` is (n, 2, 32).
+        """
         with self._reading("sources"):
             return {
                 "foreground": self._attribute("foreground_source"),

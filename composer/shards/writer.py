@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
-from ..sources.images import Source, sha256
+from ..sources.images import Source, pixel_digest
 from .layout import FORMAT, SHARED_CODEC, VERSION, ShardHeader, current_versions
 from .stream import Stream
 from .tiles import TileEncoder, create_image_stack, opaque_tiles, tile_shape, used_tiles
@@ -112,7 +112,7 @@ def _write_layers(file: h5py.File, count: int, matte: Matte, layers: Iterable[La
             stacks[0].id.write_direct_chunk((i, y, x, 0), stream)
         for (y, x), stream in background_tiles(background):
             stacks[1].id.write_direct_chunk((i, y, x, 0), stream)
-        digest[i] = [_row(sha256(layer.composite)), _row(sha256(background))]
+        digest[i] = [_row(pixel_digest(layer.composite)), _row(pixel_digest(background))]
         source[i], size[i] = layer.source.digests, layer.source.pixels.shape[:2]
         written += 1
     if written != count:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import PIL
+from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
@@ -63,13 +64,17 @@ class Source:
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """(2, 32) uint8: SHA-256 of the file's bytes and of the decoded pixels, row by row."""
-        return np.frombuffer(self.file_sha256 + sha256(self.pixels), np.uint8).reshape(2, 32)
+        """(2, 32) uint8: SHA-256 of the file's bytes, and the digest of the decoded pixels."""
+        return np.frombuffer(self.file_sha256 + pixel_digest(self.pixels), np.uint8).reshape(2, 32)
 
 
-def sha256(pixels: NDArray[Any]) -> bytes:
-    """SHA-256 (32 bytes) of an array's values in C order."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """BLAKE3 (32 bytes) of an array's values in C order.
+
+    A quarter of SHA-256's time; files, which people hold against `sha256sum`, have that. One thread: the
+    cores are the workers'.
+    """
+    return blake3(np.ascontiguousarray(pixels).view(np.uint8).data, max_threads=1).digest()
 
 
 def decoder_versions() -> dict[str, str]:

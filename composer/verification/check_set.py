@@ -137,7 +137,7 @@ def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
     tally.tried["duplicates"] += len(shards)
     by_digest: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     for key, facts in shards:
-        by_digest[facts.foreground_sha256].append(key)
+        by_digest[facts.foreground_digest].append(key)
     exact = {(keys[0], other) for keys in by_digest.values() for other in keys[1:]}
     tally.findings += [_duplicate(first, other, "the same pixels") for first, other in sorted(exact)]
     same = {other for _, other in exact}  # the first of each stays: it may be nearly a third one
@@ -155,7 +155,7 @@ def check_backgrounds(folders: Sequence[FolderReport]) -> Tally:
             if shard.facts is None:
                 continue
             own = (report.index.split, f"{report.folder}/{shard.record.file}")
-            places = [seen.setdefault(digest, own) for digest in shard.facts.background_sha256]
+            places = [seen.setdefault(digest, own) for digest in shard.facts.background_digests]
             shared = [i for i, (split, _) in enumerate(places) if split != own[0]]
             if shared:
                 split, where = places[shared[0]]

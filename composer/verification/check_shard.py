@@ -21,7 +21,7 @@ from ..shards.layout import BACKGROUND_RADIUS, DATASETS, ShardError
 from ..shards.reader import Shard
 from ..shards.structure import BROKEN, end_of_file
 from ..shards.tiles import Corner, opaque_tiles, tile_corners
-from ..sources.images import sha256
+from ..sources.images import pixel_digest
 from .check_sources import Sources
 from .duplicates import PerceptualHash, perceptual_hash
 from .findings import Tally
@@ -36,19 +36,19 @@ class ShardFacts:
 
     perceptual: None where the shared arrays are not looked at. alpha_histogram: (256,) pixels; unknown:
     share of the pixels in a trimap of radius 10; enlarged: the factor of each background, 1 for none.
-    background_sha256: of each background's pixels.
+    background_digests: of each background's pixels.
     """
 
     foreground: str
     backgrounds: tuple[str, ...]
-    foreground_sha256: bytes
+    foreground_digest: bytes
     perceptual: PerceptualHash | None
     height: int
     width: int
     alpha_histogram: NDArray[np.int64]
     unknown: float
     enlarged: tuple[float, ...]
-    background_sha256: tuple[bytes, ...]
+    background_digests: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ def check_maps(subject: Subject) -> None:
     subject.tally.tried["maps"] += 1
     digests = subject.shard.source_digests
     for name, pixels in (("foreground", subject.foreground), ("alpha", subject.alpha)):
-        if sha256(pixels) != digests[name][1].tobytes():
+        if pixel_digest(pixels) != digests[name][1].tobytes():
             subject.found("maps", f"{name} does not have the digest that was written with it")
     region = transition_region(subject.alpha)
     if not np.array_equal(subject.distance, transition_distance(region)):
@@ -192,7 +192,7 @@ def check_pixels(
     """Decoded composite and background against the digests that were taken when they were composed."""
     good = True
     for name, pixels, digest in (("composite", layer, digests[0]), ("background", background, digests[1])):
-        if sha256(pixels) != digest.tobytes():
+        if pixel_digest(pixels) != digest.tobytes():
             subject.found(
                 "pixels", f"the decoded {name} does not have the digest written with it", composite=i
             )
@@ -223,14 +223,14 @@ def _facts(subject: Subject) -> ShardFacts:
     return ShardFacts(
         foreground=shard.header.foreground,
         backgrounds=shard.header.backgrounds,
-        foreground_sha256=shard.source_digests["foreground"][1].tobytes(),
+        foreground_digest=shard.source_digests["foreground"][1].tobytes(),
         perceptual=perceptual_hash(subject.foreground, alpha) if subject.task.maps else None,
         height=height,
         width=width,
         alpha_histogram=np.bincount(alpha.ravel(), minlength=256),
         unknown=float((subject.distance <= UNKNOWN_RADIUS).mean()),
         enlarged=tuple(enlarged.tolist()),
-        background_sha256=tuple(each.tobytes() for each in shard.source_digests["background"][:, 1]),
+        background_digests=tuple(each.tobytes() for each in shard.source_digests["background"][:, 1]),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..building.records import stamp_of
-from ..shards.layout import current_versions
+from ..shards.layout import VERSION, current_versions
 from .check_shard import ShardFacts, ShardReport
 from .findings import Finding, Tally
 from .subject import ShardTask
@@ -68,7 +68,7 @@ def _key(task: ShardTask) -> str:
     entry = task.entry
     sources = () if entry is None else (entry.foreground, entry.alpha, *entry.backgrounds)
     stamps = [stamp_of(path) for path in (task.folder / task.record.file, *sources)]
-    parts = [repr(replace(task, folder=task.folder.resolve())), stamps, current_versions()]
+    parts = [repr(replace(task, folder=task.folder.resolve())), stamps, current_versions(), VERSION]
     return hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -78,8 +78,8 @@ def _values(report: ShardReport) -> dict[str, Any]:
     if report.facts is not None:
         facts = {
             **asdict(report.facts),
-            "foreground_sha256": report.facts.foreground_sha256.hex(),
-            "background_sha256": [each.hex() for each in report.facts.background_sha256],
+            "foreground_digest": report.facts.foreground_digest.hex(),
+            "background_digests": [each.hex() for each in report.facts.background_digests],
             "alpha_histogram": report.facts.alpha_histogram.tolist(),
         }
     findings = [asdict(finding) for finding in report.tally.findings]
@@ -97,8 +97,8 @@ def _facts(values: dict[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "backgrounds": tuple(values["backgrounds"]),
-        "foreground_sha256": bytes.fromhex(values["foreground_sha256"]),
-        "background_sha256": tuple(map(bytes.fromhex, values["background_sha256"])),
+        "foreground_digest": bytes.fromhex(values["foreground_digest"]),
+        "background_digests": tuple(map(bytes.fromhex, values["background_digests"])),
         "perceptual": None if perceptual is None else tuple(perceptual),
         "alpha_histogram": np.array(values["alpha_histogram"], np.int64),
         "enlarged": tuple(values["enlarged"]),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from ...composer.sources.images import sha256
+from ...composer.sources.images import pixel_digest
 from ...files import part_of
 from ...version import __version__
 
@@ -60,7 +60,7 @@ class Found:
 
 def write_result(path: Path, pixels: NDArray[Any], recipe: Recipe) -> None:
     """Write a PNG with what it was made of in its text; under its name only when complete."""
-    record = {"made_of": asdict(recipe), "pixels": sha256(pixels).hex(), "version": __version__}
+    record = {"made_of": asdict(recipe), "pixels": pixel_digest(pixels).hex(), "version": __version__}
     text = PngImagePlugin.PngInfo()
     text.add_text(_KEY, json.dumps(record))
     with part_of(path) as part:
@@ -78,7 +78,7 @@ def look(path: Path, recipe: Recipe) -> Found:
     try:
         with Image.open(path) as image:
             record = json.loads(image.info[_KEY])
-            whole = record["pixels"] == sha256(np.asarray(image)).hex()
+            whole = record["pixels"] == pixel_digest(np.asarray(image)).hex()
         made_of, now = record["made_of"], asdict(recipe)
         changed = tuple(name for name in now if made_of[name] != now[name])
     except _DAMAGE:

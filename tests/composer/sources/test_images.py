@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
@@ -21,9 +22,9 @@ from dimtool.composer.sources.images import (
     SourceError,
     decoder_versions,
     image_size,
+    pixel_digest,
     read_background,
     read_foreground,
-    sha256,
 )
 from dimtool.composer.sources.mattes import read_alpha
 from dimtool.composer.sources.reading import Reading
@@ -291,17 +292,24 @@ def test_digests(tmp_path: Path, noise: Noise, read: Reader) -> None:
     for source in (fast, small):
         decoded = pixels[..., 0] if read is read_alpha else pixels[..., :3]
         by_row = b"".join(bytes(row.ravel().tolist()) for row in decoded)
-        file_digest, pixel_digest = source.digests
-        assert file_digest.tobytes() == hashlib.sha256(source.path.read_bytes()).digest()
-        assert pixel_digest.tobytes() == hashlib.sha256(by_row).digest()
+        of_file, of_pixels = source.digests
+        assert of_file.tobytes() == hashlib.sha256(source.path.read_bytes()).digest()
+        assert of_pixels.tobytes() == blake3(by_row).digest()
         assert source.digests.shape == (2, 32)
     assert (fast.digests == small.digests).all(axis=1).tolist() == [False, True]
 
 
-def test_sha256_is_of_the_values_in_c_order(noise: Noise) -> None:
+def test_a_pixel_digest_is_blake3_of_the_values_in_c_order(noise: Noise) -> None:
+    # Published with the algorithm: of no bytes, and of the 1,025 bytes 0, 1, ... 250, 0, 1, ...
+    known = {
+        0: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        1025: "d00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444",
+    }
+    for length, digest in known.items():
+        assert pixel_digest((np.arange(length) % 251).astype(np.uint8)).hex() == digest
     pixels = noise(0, 6, 4, 3)
     for view in (pixels, pixels[::-1], pixels[:, ::2], pixels.swapaxes(0, 1), np.asfortranarray(pixels)):
-        assert sha256(view) == hashlib.sha256(bytes(view.ravel(order="C").tolist())).digest()
+        assert pixel_digest(view) == blake3(bytes(view.ravel(order="C").tolist())).digest()
 
 
 def test_decoder_versions_are_known() -> None:

@@ -200,11 +200,11 @@ def shard(name: str, digest: int, bits: int | None) -> ShardReport:
     facts = ShardFacts(
         foreground=name,
         backgrounds=("b",),
-        foreground_sha256=bytes([digest]),
+        foreground_digest=bytes([digest]),
         perceptual=None if bits is None else (bits, 2**256 - 1 - bits),
         height=1,
         width=1,
-        background_sha256=(),
+        background_digests=(),
         alpha_histogram=np.zeros(256, np.int64),
         unknown=0.0,
         enlarged=(1.0,),

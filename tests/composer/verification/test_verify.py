@@ -245,7 +245,7 @@ def test_h5dump_reads_the_attributes(built: Path) -> None:
         for name in ("format", "version", "split", "index", "foreground", "background_radius")
     }
     assert values == {
-        "format": '"dimtool-shard"', "version": "1", "split": '"train"', "index": "1",
+        "format": '"dimtool-shard"', "version": "2", "split": '"train"', "index": "1",
         "foreground": '"f1.png"', "background_radius": "64",
     }  # fmt: skip
 

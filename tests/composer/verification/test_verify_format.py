@@ -116,7 +116,7 @@ def test_something_else_in_place_of_a_dataset(folder: Path, name: str, other: st
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("version", 2), ("format", "dimtool-index"), ("split", "test"), ("index", 1), ("foreground", "f1.png"),
+    [("version", 1), ("format", "dimtool-index"), ("split", "test"), ("index", 1), ("foreground", "f1.png"),
      ("foreground_source", np.zeros((2, 3), "u1")), ("alpha_source", 0), ("versions", "{")],
 )  # fmt: skip
 def test_a_wrong_attribute(folder: Path, name: str, value: object, bench: Any) -> None:

@@ -76,6 +76,19 @@ def test_a_shard_that_was_cut_off_is_built_anew_with_a_note(
     assert visible(out) == visible(built)
 
 
+def test_a_shard_of_the_format_s_first_version_is_built_anew_with_a_note(
+    own: tuple[Path, Path], built: Path, build: Any, visible: Any
+) -> None:
+    root, out = own
+    with h5py.File(out / "0001-f1.h5", "r+") as shard:
+        shard.attrs.modify("version", 1)
+    outcome = build(root, out)
+    assert outcome.code == 0
+    [note] = [note for note in outcome.starting("note") if "0001-f1.h5" in note]
+    assert "version 1; this release reads 'dimtool-shard', version 2): build it again" in note
+    assert visible(out) == visible(built)
+
+
 def test_a_shard_that_is_another_kind_of_file_is_built_anew(
     own: tuple[Path, Path], built: Path, build: Any, visible: Any
 ) -> None:
