@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dimtool.arrays import UInt8Image
-from dimtool.composer.building.work import ShardJob, build_shard, read_matte
+from dimtool.composer.building.work import Built, ShardJob, build_shard, read_matte
 from dimtool.composer.pixels.composition import composite, fit_background
 from dimtool.composer.shards.index import ShardRecord
 from dimtool.composer.shards.reader import Shard
@@ -54,9 +54,9 @@ def dimtool_build(entry: ForegroundEntry, folder: Path, count: int) -> ShardReco
     names, paths = entry.background_names[:count], entry.backgrounds[:count]
     entry = replace(entry, background_names=names, backgrounds=paths)
     outcome = build_shard(ShardJob(entry=entry, split="train", folder=folder, scratch=folder))
-    if not isinstance(outcome, ShardRecord):
+    if not isinstance(outcome, Built):
         raise MismatchError("; ".join(outcome.errors))
-    return outcome
+    return outcome.record
 
 
 def fitted(path: Path, width: int, height: int) -> Image.Image:

@@ -18,7 +18,7 @@ from .faint import faint_mattes
 from .plan import make_plan
 from .records import Journal
 from .scratch import sole_builder, write_lists
-from .work import ShardJob, build_shard
+from .work import Built, ShardJob, build_shard
 
 FAILURES_NAME = "failures.jsonl"
 
@@ -64,8 +64,8 @@ def build_dataset(
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
         with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
             built, failures = _gather(outcomes, journal, reporter, keep_going=keep_going)
-        _tell(reporter, faint_mattes(folder, by_index(built)))
-        index = _finish(manifest, folder, [*plan.kept, *built], failures)
+        _tell(reporter, faint_mattes(built))
+        index = _finish(manifest, folder, [*plan.kept, *(each.record for each in built)], failures)
         journal.settle(index.shards)
     return Summary(
         folder=folder,
@@ -74,7 +74,7 @@ def build_dataset(
         foregrounds=len(index.shards),
         composites=index.composites,
         bytes=index.bytes,
-        built=sum(record.composites for record in built),
+        built=sum(each.record.composites for each in built),
         seconds=time.monotonic() - started,
         failures=tuple(sorted(failures, key=lambda failure: failure.index)),
         fingerprint=index.fingerprint,
@@ -87,21 +87,22 @@ def _tell(reporter: Reporter[ShardRecord | Failure], notes: Iterable[str]) -> No
 
 
 def _gather(
-    outcomes: Iterable[ShardRecord | Failure],
+    outcomes: Iterable[Built | Failure],
     journal: Journal,
     reporter: Reporter[ShardRecord | Failure],
     *,
     keep_going: bool,
-) -> tuple[list[ShardRecord], list[Failure]]:
+) -> tuple[list[Built], list[Failure]]:
     """The shards that were built, each in the journal at once, and what could not be."""
-    built: list[ShardRecord] = []
+    built: list[Built] = []
     failures: list[Failure] = []
     for outcome in outcomes:
-        reporter.finished(outcome)
-        if isinstance(outcome, ShardRecord):
-            journal.add(outcome)
+        if isinstance(outcome, Built):
+            reporter.finished(outcome.record)
+            journal.add(outcome.record)
             built.append(outcome)
         else:
+            reporter.finished(outcome)
             failures.append(outcome)
             if not keep_going:
                 break
@@ -110,7 +111,7 @@ def _gather(
 
 def _outcomes(
     manifest: Manifest, engine: Engine, jobs: Sequence[ShardJob]
-) -> Generator[ShardRecord | Failure, None, None]:
+) -> Generator[Built | Failure, None, None]:
     """What the lists alone show to fail, before hours of work; then the work."""
     yield from manifest.failures
     with closing(engine.run(build_shard, jobs)) as results:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shards.index import ShardRecord
 from ..sources.images import SourceError
 from ..sources.manifest import ForegroundEntry, Manifest
-from .work import ShardJob, build_shard, pixel_count
+from .work import Built, ShardJob, build_shard, pixel_count
 
 _TRIALS = 3
 _MORE = 4  # backgrounds beyond the first, whose cost is a composite's; the rest is the foreground's own
@@ -75,4 +74,4 @@ def _measure(entry: ForegroundEntry, split: str) -> NDArray[np.float64] | None:
         started = time.perf_counter()
         outcome = build_shard(ShardJob(entry=entry, split=split, folder=folder, scratch=folder))
         seconds = time.perf_counter() - started
-    return np.array([seconds, outcome.bytes]) if isinstance(outcome, ShardRecord) else None
+    return np.array([seconds, outcome.record.bytes]) if isinstance(outcome, Built) else None

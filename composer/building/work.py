@@ -75,7 +75,15 @@ class Found:
     unread: str = ""
 
 
-def build_shard(job: ShardJob) -> ShardRecord | Failure:
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A shard just built. alpha_range: its least and its greatest alpha, 0 to 255."""
+
+    record: ShardRecord
+    alpha_range: tuple[int, int]
+
+
+def build_shard(job: ShardJob) -> Built | Failure:
     """Decode, compose, write and publish one shard.
 
     A source that cannot be used gives a Failure with a line for each such file of this foreground. Raises
@@ -100,7 +108,8 @@ def build_shard(job: ShardJob) -> ShardRecord | Failure:
         raise
     finally:
         part.unlink(missing_ok=True)
-    return record
+    alpha = matte.alpha.pixels
+    return Built(record=record, alpha_range=(int(alpha.min()), int(alpha.max())))
 
 
 def _refuse_another(record: ShardRecord, job: ShardJob) -> None:

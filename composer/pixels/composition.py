@@ -33,15 +33,18 @@ def fit_background(background: UInt8Image, height: int, width: int) -> UInt8Imag
     """The (height, width, 3) piece of `background`, (H, W, 3), that lies behind a foreground of that size.
 
     A background smaller than the foreground in either direction is enlarged with Pillow's bicubic filter
-    (OpenCV's differs in a third of the values); the top left corner is cut out. Raises SourceError where
-    the enlarged image would be a bomb: one pixel of width behind 4,000 asks for 4,000 times the height.
+    (OpenCV's differs in a third of the values); the top left corner is cut out. Pillow goes along the rows,
+    rounds to 8 bits, and goes along the columns, each by itself: so what lies right of the cut is taken off
+    in between. Raises SourceError where the enlarged image would be a bomb: one pixel of width behind 4,000
+    asks for 4,000 times the height.
     """
     old = background.shape[:2]
     new = fitted_size(height, width, *old)
     if new != old:
         check_pixels(*new, f"a background of {old[1]} x {old[0]} enlarged for {width} x {height}")
-        resized = Image.fromarray(background).resize((new[1], new[0]), Image.Resampling.BICUBIC)
-        return np.asarray(resized.crop((0, 0, width, height)))
+        wide = Image.fromarray(background).resize((new[1], old[0]), Image.Resampling.BICUBIC)
+        cut = wide.crop((0, 0, width, old[0])) if new[1] > width else wide
+        return np.asarray(cut.resize((width, new[0]), Image.Resampling.BICUBIC))[:height]
     return np.ascontiguousarray(background[:height, :width])
 
 

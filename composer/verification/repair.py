@@ -10,7 +10,7 @@ from pathlib import Path
 from ...files import lock_notes
 from ...progress import Reporter
 from ..building.scratch import scratch_of, sole_builder
-from ..building.work import ShardJob, build_shard, examine_shard
+from ..building.work import Built, ShardJob, build_shard, examine_shard
 from ..engines.engine import Engine
 from ..shards.index import ShardRecord, read_index, write_index
 from ..shards.layout import current_versions
@@ -135,7 +135,8 @@ def _meanwhile(job: ShardJob) -> Failure:
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
     clash = "" if job.sha256 else examine_shard((job, None)).clash
     if not clash:
-        return build_shard(job)
+        outcome = build_shard(job)
+        return outcome.record if isinstance(outcome, Built) else outcome
     error = f"{job.path} is not built anew, it would become another: {clash}"
     return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
 

@@ -109,6 +109,21 @@ def test_any_size(noise: Callable[..., UInt8], size: Size, old: Size, seed: int,
     assert np.array_equal(fit_background(background, *size), official_fit(background, *size))
 
 
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.integers(0, 2**32),
+)
+def test_any_size_against_pillow_in_one_step(
+    noise: Callable[..., UInt8], size: Size, old: Size, seed: int
+) -> None:
+    """What the official code calls: the whole image enlarged, then cut."""
+    background = noise(seed, *old, 3)
+    new = fitted_size(*size, *old)
+    whole = background if new == old else resized(background, *new)
+    assert np.array_equal(fit_background(background, *size), whole[: size[0], : size[1]])
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("000000001503.jpg", (527, 800)), ("000000000133.jpg", (800, 643))]
 )
