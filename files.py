@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +18,7 @@ from filelock import FileLock, Timeout
 # What file systems answer that lack a call: vboxsf, CIFS and FUSE know no fsync of a folder, NFS without
 # its lock daemon and some FUSE no locks.
 _NOT_HERE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF}
+_SCRATCH, _GONE = ".parts-", ".gone-"
 _LONGEST = 200  # bytes of a name, of 255 that systems take, that an unfinished file has of its own
 
 
@@ -31,13 +34,13 @@ def publish(part: Path, final: Path) -> None:
 
 
 @contextmanager
-def part_of(path: Path) -> Iterator[Path]:
+def part_of(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """A new, empty file beside `path`, to be filled in the block and then published as `path`.
 
-    If the block fails, nothing of it stays.
+    If the block fails, nothing of it stays. scratch: a folder of the same file system to have it in instead.
     """
     own = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{own}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=scratch or path.parent, prefix=f".{own}.", suffix=".part")
     os.close(descriptor)
     part = Path(name)
     try:
@@ -47,6 +50,32 @@ def part_of(path: Path) -> Iterator[Path]:
             publish(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def own_scratch(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` for unfinished files; at the end of the block it goes, with what is in it.
+
+    So do at the start those of runs that were killed: `parent` must be held alone. A worker on another
+    host, that did not hear of the end of its run, then finds that its unfinished file has gone or cannot be
+    made: however late, it publishes nothing among the files of another run.
+    """
+    for folder in (*parent.glob(f"{_SCRATCH}*"), *parent.glob(f"{_GONE}*")):
+        _clear(folder)
+    scratch = parent / f"{_SCRATCH}{uuid.uuid4().hex}"
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        _clear(scratch)
+
+
+def _clear(folder: Path) -> None:
+    gone = folder.with_name(f"{_GONE}{uuid.uuid4().hex}")
+    with suppress(FileNotFoundError):
+        folder.rename(gone)  # at once: what is made in it meanwhile would escape
+    # On NFS a file that is open here stays until it is closed: then it is for the next run to clear.
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
-from ..files import LockedError, file_sha256, lock_notes, locked, part_of, write_text
+from ..files import LockedError, file_sha256, lock_notes, locked, own_scratch, part_of, write_text
 from ..names import stem
 from ..progress import Reporter
 from .engines.engine import Engine
@@ -35,11 +35,15 @@ _PNG_LEVEL = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ExportJob:
-    """Export one shard; the trimaps' unknown region reaches `trimap_radius` pixels to either side."""
+    """Export one shard; the trimaps' unknown region reaches `trimap_radius` pixels to either side.
+
+    scratch: for unfinished pictures; once it is gone, so is the export.
+    """
 
     folder: Path
     record: ShardRecord
     out: Path
+    scratch: Path
     trimap_radius: int
 
     @property
@@ -50,12 +54,12 @@ class ExportJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What one job did: `composites` in the shard, files `written` and those `kept` from before.
+    """What one job did: `composites` in the shard `file`, pictures `written` and those `kept` from before.
 
     error: why the rest of it was not written, in one line; empty where all is there.
     """
 
-    job: ExportJob
+    file: str
     composites: int
     written: int
     kept: int
@@ -91,37 +95,34 @@ def export_images(
     or something else.
     """
     index = read_index(folder)
-    jobs = [
-        ExportJob(folder=folder, record=record, out=out, trimap_radius=trimap_radius)
-        for record in index.shards
-    ]
     mark = json.dumps({"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius}) + "\n"
     _refuse_other(out, mark)
-    results = []
-    with _sole_export(out, reporter):
-        _claim(out, mark)
+    results = {}
+    with _sole_export(out, reporter), _claimed(out, mark) as scratch:
+        jobs = [
+            ExportJob(folder=folder, record=record, out=out, scratch=scratch, trimap_radius=trimap_radius)
+            for record in index.shards
+        ]
         reporter.planned(index.composites)
         with closing(engine.run(export_shard, jobs, lost=_died)) as done:
             for each in done:
                 reporter.finished(each)
-                results.append(each)
-        whole = sorted(
-            (each for each in results if not each.error), key=lambda each: index.shards.index(each.job.record)
-        )
-        _annotate(out, [(each.job.name, each.composites) for each in whole])
+                results[each.file] = each
+        whole = [job for job in jobs if not results[job.record.file].error]
+        _annotate(out, [(job.name, job.record.composites) for job in whole])
     return ExportSummary(
         out=out,
-        composites=sum(each.composites for each in whole),
-        written=sum(each.written for each in results),
-        kept=sum(each.kept for each in results),
+        composites=sum(job.record.composites for job in whole),
+        written=sum(each.written for each in results.values()),
+        kept=sum(each.kept for each in results.values()),
         missing=index.asked - index.composites,
-        errors=tuple(sorted(each.error for each in results if each.error)),
+        errors=tuple(sorted(each.error for each in results.values() if each.error)),
     )
 
 
 def _died(job: ExportJob) -> Exported:
     error = f"{job.folder / job.record.file}: the process that read it died of it: {_ADVICE}"
-    return Exported(job=job, composites=0, written=0, kept=0, error=error)
+    return Exported(file=job.record.file, composites=0, written=0, kept=0, error=error)
 
 
 @contextmanager
@@ -151,14 +152,17 @@ def _refuse_other(out: Path, mark: str) -> None:
         raise WrongUseError(f"{out} is not empty and no export of ours: choose another OUT")
 
 
-def _claim(out: Path, mark: str) -> None:
-    """Make `out` this export's; rid of what a killed one left unfinished."""
+@contextmanager
+def _claimed(out: Path, mark: str) -> Iterator[Path]:
+    """Make `out` this export's, rid of what a killed one left unfinished; gives a folder for such files."""
     if not (out / _MARK).exists():
         write_text(out / _MARK, mark)
     for name in FOLDERS:
         (out / name).mkdir(exist_ok=True)
-    for part in (*out.glob(".*.part"), *out.glob("*/.*.part")):
+    for part in out.glob(".*.part"):
         part.unlink(missing_ok=True)
+    with own_scratch(out) as scratch:
+        yield scratch
 
 
 def export_shard(job: ExportJob) -> Exported:
@@ -168,10 +172,10 @@ def export_shard(job: ExportJob) -> Exported:
     try:
         with Shard(path) as shard:
             for picture, file in _pictures(shard, job):
-                written += _write(picture, file)
+                written += _write(picture, file, job.scratch)
     except ShardError as problem:
-        return Exported(job=job, composites=0, written=written, kept=0, error=str(problem))
-    return Exported(job=job, composites=record.composites, written=written, kept=total - written)
+        return Exported(file=record.file, composites=0, written=written, kept=0, error=str(problem))
+    return Exported(file=record.file, composites=record.composites, written=written, kept=total - written)
 
 
 def _pictures(shard: Shard, job: ExportJob) -> Iterator[tuple[UInt8Image | UInt8Mask, Path]]:
@@ -203,11 +207,11 @@ def _refuse_other_pixels(
         raise ShardError(f"{shard.path}: {what} does not have the digest written with it: {_ADVICE}")
 
 
-def _write(pixels: UInt8Image | UInt8Mask, path: Path) -> int:
+def _write(pixels: UInt8Image | UInt8Mask, path: Path, scratch: Path) -> int:
     """1 if the picture was written, 0 if it is there: a file under its final name is complete."""
     if path.exists():
         return 0
-    with part_of(path) as part:
+    with part_of(path, scratch) as part:
         Image.fromarray(pixels).save(part, format="PNG", compress_level=_PNG_LEVEL)
     return 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dimtool.files import LockedError, file_sha256, locked, part_of, publish, write_text
+from dimtool.files import LockedError, file_sha256, locked, own_scratch, part_of, publish, write_text
 
 
 class _Stop(BaseException):
@@ -218,3 +218,28 @@ def test_a_pipe_is_not_hashed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is no file"):
         file_sha256(tmp_path / "pipe")
+
+
+def test_unfinished_files_of_a_run_that_is_over_cannot_be_published(tmp_path: Path) -> None:
+    """A worker on another host hears late, or never, that its run has ended and another one has begun."""
+    with own_scratch(tmp_path) as first:
+        orphan, late = first / "begun.part", first / "late.part"
+        orphan.write_text("old")
+        with own_scratch(tmp_path) as second:
+            (second / "new.part").write_text("new")
+            publish(second / "new.part", tmp_path / "final")
+            with pytest.raises(FileNotFoundError):
+                publish(orphan, tmp_path / "final")
+            with pytest.raises(FileNotFoundError):
+                late.write_text("old")
+            with pytest.raises(FileNotFoundError), part_of(tmp_path / "final", first):
+                pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"final": "new"}
+
+
+def test_scratch_that_could_not_be_removed_goes_with_the_next_run(tmp_path: Path) -> None:
+    for left in (".parts-1", ".gone-2"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "a.part").write_text("half")
+    with own_scratch(tmp_path) as scratch:
+        assert list(tmp_path.iterdir()) == [scratch]

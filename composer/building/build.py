@@ -57,10 +57,11 @@ def build_dataset(
     input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
     """
     started = time.monotonic()
-    with sole_builder(folder) as journal:
-        plan = make_plan(manifest, folder, engine=engine, known=journal.known())
+    with sole_builder(folder) as hold:
+        journal = hold.journal
+        plan = make_plan(manifest, folder, engine=engine, known=journal.known(), scratch=hold.scratch)
         write_lists(folder, manifest.lists, manifest.begun)
-        _tell(reporter, (*plan.notes, *lock_notes(journal.alone, "build")))
+        _tell(reporter, (*plan.notes, *lock_notes(hold.alone, "build")))
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
         with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
             built, failures = _gather(outcomes, journal, reporter, keep_going=keep_going)

@@ -12,7 +12,7 @@ from ..shards.layout import ShardError, ShardHeader, current_versions
 from ..shards.reader import Shard
 from ..sources.manifest import Failure, Manifest
 from .records import Known, trusted
-from .scratch import BuildError, scratch_of
+from .scratch import BuildError
 from .work import Found, ShardJob, difference, examine_shard, pixel_count
 
 
@@ -31,13 +31,14 @@ def make_plan(
     *,
     engine: Engine,
     known: dict[str, Known],
+    scratch: Path,
 ) -> Plan:
     """Compare `folder` with `manifest`; nothing is changed.
 
+    scratch: where the jobs are to have their unfinished files.
     known: records of shards from before, by file name; one that is not of the file there is hashed. Raises
     BuildError where shards of other input are there, which must not be mixed with these.
     """
-    scratch = scratch_of(folder)
     jobs = [
         ShardJob(entry=entry, split=manifest.split, folder=folder, scratch=scratch)
         for entry in manifest.entries

@@ -54,13 +54,11 @@ def trusted(known: Known | None, path: Path) -> ShardRecord:
 class Journal:
     """Records of the shards finished so far, so that going on need not hash them again.
 
-    A cache of this machine: a line cut off by a kill costs one shard's hashing. alone: whether the file
-    system could lock the folder.
+    A cache of this machine: a line cut off by a kill costs one shard's hashing.
     """
 
-    def __init__(self, path: Path, *, alone: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.alone = alone
 
     def add(self, record: ShardRecord) -> None:
         """Note a finished shard."""

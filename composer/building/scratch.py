@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import WrongUseError
-from ...files import LockedError, locked, write_text
+from ...files import LockedError, locked, own_scratch, write_text
 from ..sources.lists import SPLITS, Lists
 from ..sources.places import Begun
 from .records import Journal
@@ -25,24 +25,32 @@ class BuildError(WrongUseError):
     """The build cannot go on in this folder; the message says why and what to do. Nothing was changed."""
 
 
-def scratch_of(folder: Path) -> Path:
-    """Where the unfinished files of a folder of shards live: on the same file system as the folder."""
-    return folder / _NAME
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A folder of shards that this process builds in, and no other.
+
+    scratch: for unfinished files, on the same file system, while the hold lasts. alone: False where the file
+    system has no locks, so that nothing is known of others.
+    """
+
+    journal: Journal
+    scratch: Path
+    alone: bool
 
 
 @contextmanager
-def sole_builder(folder: Path) -> Iterator[Journal]:
+def sole_builder(folder: Path) -> Iterator[Hold]:
     """Hold the folder's lock, rid of what a killed build left. Raises BuildError where another one has it."""
-    scratch = scratch_of(folder)
+    state = folder / _NAME
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
+        state.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise BuildError(f"{folder} cannot be made, a file is in the way: choose another --out") from error
     try:
-        with locked(scratch / "lock") as alone:
+        with locked(state / "lock") as alone, own_scratch(state) as scratch:
             _sweep(folder)
             try:
-                yield Journal(scratch / "journal.jsonl", alone=alone)
+                yield Hold(journal=Journal(state / "journal.jsonl"), scratch=scratch, alone=alone)
             finally:
                 _sweep(folder)
     except LockedError as error:
@@ -52,8 +60,8 @@ def sole_builder(folder: Path) -> Iterator[Journal]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the unfinished files of workers that were killed, and of an index that was under way."""
-    for part in (*scratch_of(folder).glob("*.part"), *folder.glob(".*.json*.part")):
+    """Remove what is left of an index and of notes that were under way."""
+    for part in (*(folder / _NAME).glob(".*.part"), *folder.glob(".*.json*.part")):
         part.unlink(missing_ok=True)
 
 
@@ -68,16 +76,16 @@ def write_lists(folder: Path, lists: Lists, begun: Begun | None = None) -> None:
         key: str(value.absolute()) if isinstance(value, Path) else value
         for key, value in asdict(lists).items()
     }
-    write_text(scratch_of(folder) / _LISTS, json.dumps(values, indent=1) + "\n")
+    write_text(folder / _NAME / _LISTS, json.dumps(values, indent=1) + "\n")
     if begun is not None:
         places = {key: value for key, value in asdict(begun).items() if key != "built"}
-        write_text(scratch_of(folder) / _PLACES, json.dumps(places, indent=1) + "\n")
+        write_text(folder / _NAME / _PLACES, json.dumps(places, indent=1) + "\n")
 
 
 def read_places(folder: Path) -> Begun | None:
     """The names by place that a build of `folder` was begun with, and what is built; None where unknown."""
     try:
-        values: dict[str, Any] = json.loads((scratch_of(folder) / _PLACES).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / _NAME / _PLACES).read_text(encoding="utf-8"))
         for key in ("foregrounds", "backgrounds"):
             values[key] = tuple(values[key])
         values["replaced"] = tuple((int(place), str(name)) for place, name in values["replaced"])
@@ -96,7 +104,7 @@ def _numbers_of_shards(folder: Path) -> frozenset[int]:
 def read_lists(folder: Path) -> Lists | None:
     """What `write_lists` kept; None where there is nothing of use (shards brought from elsewhere)."""
     try:
-        values: dict[str, Any] = json.loads((scratch_of(folder) / _LISTS).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / _NAME / _LISTS).read_text(encoding="utf-8"))
         for key in ("fg_list", "fg_dir", "alpha_dir", "bg_list", "bg_dir"):
             values[key] = None if values[key] is None else Path(values[key])
         lists = Lists(**values)

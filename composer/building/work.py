@@ -33,6 +33,7 @@ class DiskFullError(DimtoolError):
 class ShardJob:
     """Build `entry` into `folder`; unfinished files live in `scratch`, on the same file system.
 
+    Once `scratch` is gone, so is who asked for the shard: nothing more is built or published.
     sha256: what the file must be, in hexadecimal, where it is to be what it was before.
     """
 
@@ -92,7 +93,7 @@ def build_shard(job: ShardJob) -> Built | Failure:
     part = job.scratch / f"{uuid.uuid4().hex}.part"
     try:
         matte = read_matte(job.entry)
-        write_shard(part, job.header, matte, _layers(job.entry, matte))
+        write_shard(part, job.header, matte, _layers(job, matte))
         record = record_of(part, job.path.name)
         _refuse_another(record, job)
         publish(part, job.path)
@@ -156,9 +157,10 @@ def read_matte(entry: ForegroundEntry) -> Matte:
     )
 
 
-def _layers(entry: ForegroundEntry, matte: Matte) -> Iterator[Layer]:
-    composed = Compositor(matte.foreground.pixels, matte.alpha.pixels)
+def _layers(job: ShardJob, matte: Matte) -> Iterator[Layer]:
+    entry, composed = job.entry, Compositor(matte.foreground.pixels, matte.alpha.pixels)
     for path in entry.backgrounds:
+        job.scratch.stat()  # raises where the build has ended meanwhile: on another host nothing else tells
         source = read_background(path, entry.reading)
         background = fit_source(source, *matte.alpha.pixels.shape)
         yield Layer(composed(background), background, source)

@@ -70,11 +70,14 @@ class Picture:
         return np.random.default_rng([self.seed, purpose, self.number])
 
 
-def draw_picture(folder: Path, picture: Picture) -> str:
-    """Draw one picture into `folder`: each of its files appears complete. Returns its name."""
+def draw_picture(folder: Path, scratch: Path, picture: Picture) -> str:
+    """Draw one picture into `folder`: each of its files appears complete. Returns its name.
+
+    scratch: a folder for what is unfinished.
+    """
     for file, pixels in zip(picture.files(), picture.draw(), strict=True):
         path = folder / file
-        with part_of(path) as part:
+        with part_of(path, scratch) as part:
             part.write_bytes(_encode(pixels, path.suffix))
     return picture.name
 

@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ...errors import WrongUseError
-from ...files import write_text
+from ...files import own_scratch, write_text
 from ...progress import Reporter, Silent
 from ..engines.engine import Engine
 from .pictures import EDITION, PAIRS, Picture, draw_picture
@@ -76,18 +76,21 @@ def draw_set(
     subjects = [Picture(seed=seed, size=size, number=n, is_background=False) for n in range(foregrounds)]
     behind = [Picture(seed=seed, size=size, number=n, is_background=True) for n in range(backgrounds)]
     with _claimed(folder, {"edition": EDITION, "seed": seed, "size": size}):
-        drawn = _draw(folder, [*behind, *subjects], engine, reporter or Silent())
+        with own_scratch(folder) as scratch:
+            drawn = _draw(folder, scratch, [*behind, *subjects], engine, reporter or Silent())
         counts = _write_lists(folder, subjects, behind, per_fg)
     return DrawnSet(
         folder=folder, drawn=drawn, kept=foregrounds + backgrounds - drawn, per_fg=per_fg, **counts
     )
 
 
-def _draw(folder: Path, pictures: list[Picture], engine: Engine, reporter: Reporter[str]) -> int:
+def _draw(
+    folder: Path, scratch: Path, pictures: list[Picture], engine: Engine, reporter: Reporter[str]
+) -> int:
     """Draw what is not there; how many pictures that were."""
     missing = [each for each in pictures if not all((folder / file).exists() for file in each.files())]
     reporter.planned(len(pictures), len(pictures) - len(missing))
-    for name in engine.run(partial(draw_picture, folder), missing):
+    for name in engine.run(partial(draw_picture, folder, scratch), missing):
         reporter.finished(name)
     return len(missing)
 
@@ -120,7 +123,7 @@ def _claimed(folder: Path, record: dict[str, int]) -> Iterator[None]:
 
 
 def _prepare(folder: Path, record: dict[str, int]) -> None:
-    for begun in (path for part in ("", *_FOLDERS) for path in (folder / part).glob(".*.part")):
+    for begun in folder.glob(".*.part"):
         begun.unlink()
     path = folder / RECORD
     if not path.exists():

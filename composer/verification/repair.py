@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ...files import lock_notes
 from ...progress import Reporter
-from ..building.scratch import scratch_of, sole_builder
+from ..building.scratch import sole_builder
 from ..building.work import Built, ShardJob, build_shard, examine_shard
 from ..engines.engine import Engine
 from ..shards.index import ShardRecord, read_index, write_index
 from ..shards.layout import current_versions
-from ..sources.manifest import Failure
+from ..sources.manifest import Failure, ForegroundEntry
 from .check_set import FolderReport
 from .check_shard import check_shard
 from .findings import REPAIRABLE, Finding
@@ -54,7 +54,7 @@ def repair_shards(
     for report in verification.folders:
         mine = [finding for finding in verification.findings if finding.folder == str(report.folder)]
         reasons += _why_not(report, mine)
-        records, failures = _rebuild(report, _jobs(report, mine), engine, reporter)
+        records, failures = _rebuild(report, _bad_shards(report, mine), engine, reporter)
         left += [finding for finding in mine if finding.shard not in records or finding.check not in _MENDED]
         left += [finding for failure in failures for finding in _told(report.folder, failure)]
         left += _check_again(report, list(records.values()), engine)
@@ -67,49 +67,55 @@ def _why_not(report: FolderReport, findings: Sequence[Finding]) -> list[str]:
     bad = {each.shard for each in findings if each.shard and each.check in REPAIRABLE}
     if bad and report.manifest is None:
         return [f"{report.folder}: nothing can be built anew without the sources: name them with --sources"]
-    asked = {job.path.name for job in _jobs(report, findings)}
+    asked = {record.file for record, _ in _bad_shards(report, findings)}
     return [
         f"{report.folder / name}: left: the index or the lists do not have it, or a source is missing"
         for name in sorted(bad - asked)
     ]
 
 
-def _jobs(report: FolderReport, findings: Sequence[Finding]) -> list[ShardJob]:
-    """The bad shards that the index has and whose sources are there, as jobs."""
+def _bad_shards(
+    report: FolderReport, findings: Sequence[Finding]
+) -> list[tuple[ShardRecord, ForegroundEntry]]:
+    """The bad shards that the index has, with their sources, where those are there."""
     if report.manifest is None:
         return []
     entries = {entry.shard_name: entry for entry in report.manifest.entries}
-    bad = {finding.shard for finding in findings if finding.check in REPAIRABLE}
-    return [
-        ShardJob(
-            entry=entries[record.file],
-            split=report.manifest.split,
-            folder=report.folder,
-            scratch=scratch_of(report.folder),
-            sha256=record.sha256 if record.versions == current_versions() else "",
-        )
-        for record in report.index.shards
-        if record.file in bad & entries.keys()
-    ]
+    bad = {finding.shard for finding in findings if finding.check in REPAIRABLE} & entries.keys()
+    return [(record, entries[record.file]) for record in report.index.shards if record.file in bad]
+
+
+def _job(report: FolderReport, record: ShardRecord, entry: ForegroundEntry, scratch: Path) -> ShardJob:
+    return ShardJob(
+        entry=entry,
+        split=(report.manifest or report.index).split,
+        folder=report.folder,
+        scratch=scratch,
+        sha256=record.sha256 if record.versions == current_versions() else "",
+    )
 
 
 def _rebuild(
-    report: FolderReport, jobs: Sequence[ShardJob], engine: Engine, reporter: Reporter[ShardRecord | Failure]
+    report: FolderReport,
+    bad: Sequence[tuple[ShardRecord, ForegroundEntry]],
+    engine: Engine,
+    reporter: Reporter[ShardRecord | Failure],
 ) -> tuple[dict[str, ShardRecord], list[Failure]]:
     """Build the shards, and put them into the index; what was built, by file name, and what could not be."""
     records: dict[str, ShardRecord] = {}
     failures: list[Failure] = []
-    if not jobs:
+    if not bad:
         return records, failures
-    reporter.planned(sum(len(job.entry.backgrounds) for job in jobs))
-    with sole_builder(report.folder) as journal:
-        for note in lock_notes(journal.alone, "build"):
+    reporter.planned(sum(len(entry.backgrounds) for _, entry in bad))
+    with sole_builder(report.folder) as hold:
+        for note in lock_notes(hold.alone, "build"):
             reporter.note(note)
-        verified = {record.file: record for record in report.index.shards}
         there = {record.file: record for record in read_index(report.folder).shards}
-        still = [job for job in jobs if there.get(job.path.name) == verified[job.path.name]]
-        failures += [_meanwhile(job) for job in jobs if job not in still]
-        with closing(engine.run(_rebuild_shard, still)) as outcomes:
+        still = [(record, entry) for record, entry in bad if there.get(record.file) == record]
+        gone = [entry for record, entry in bad if there.get(record.file) != record]
+        failures += [_meanwhile(report.folder, entry) for entry in gone]
+        jobs = [_job(report, record, entry, hold.scratch) for record, entry in still]
+        with closing(engine.run(_rebuild_shard, jobs)) as outcomes:
             for outcome in outcomes:
                 reporter.finished(outcome)
                 if isinstance(outcome, Failure):
@@ -127,9 +133,10 @@ def _put(folder: Path, built: ShardRecord) -> None:
     write_index(folder, replace(index, shards=shards))
 
 
-def _meanwhile(job: ShardJob) -> Failure:
-    error = f"{job.path} was built anew or left the index since it was verified: verify again"
-    return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
+def _meanwhile(folder: Path, entry: ForegroundEntry) -> Failure:
+    path = folder / entry.shard_name
+    error = f"{path} was built anew or left the index since it was verified: verify again"
+    return Failure(index=entry.index, foreground=entry.name, errors=(error,))
 
 
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:

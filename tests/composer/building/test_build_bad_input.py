@@ -171,7 +171,7 @@ def test_fail_fast_stops_at_the_first_failure(root: Path, build: Any, tmp_path: 
     assert outcome.code == 1
     assert len(outcome.starting("error:")) == 1
     assert len((out / "failures.jsonl").read_text().splitlines()) == 1
-    assert list((out / ".build").glob("*.part")) == []
+    assert list((out / ".build").rglob("*.part")) == []
 
 
 def test_what_the_lists_show_to_fail_stops_a_fail_fast_build_at_once(

@@ -75,7 +75,8 @@ class TestRepetition:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        (tmp_path / "set" / "fg" / ".plush-00000.jpg.abc.part").write_bytes(b"begun")
+        (tmp_path / "set" / ".parts-0").mkdir(exist_ok=True)
+        (tmp_path / "set" / ".parts-0" / ".plush-00000.jpg.abc.part").write_bytes(b"begun")
         whole = digests(drawn[0])
         before = {name: held for name, held in digests(tmp_path / "set").items() if not name.endswith("part")}
         assert before.items() <= whole.items()

@@ -59,7 +59,8 @@ def test_two_exports_into_one_folder(
     shards: Path, copy: Path, command: Any, contents: Any, trimap_radius: int
 ) -> None:
     """The second would take the first one's unfinished files for what a kill has left."""
-    (copy / "merged" / ".f0_0.png.part").write_bytes(b"under way")
+    (copy / ".parts-0").mkdir()
+    (copy / ".parts-0" / ".f0_0.png.part").write_bytes(b"under way")
     with FileLock(copy / ".lock"):
         line = refused(command, contents, shards, copy, "--trimap-radius", trimap_radius)
     assert "another export is at work" in line
@@ -98,7 +99,7 @@ def test_killed_at_any_moment(
     assert contents(out) == expected
 
 
-@pytest.mark.parametrize("left", [".export.json.a1b2.part", "merged/.f0_0.png.a1b2.part"])
+@pytest.mark.parametrize("left", [".export.json.a1b2.part", ".parts-0/.f0_0.png.a1b2.part"])
 def test_what_a_kill_left_is_swept_away(
     shards: Path,
     exported: Path,
@@ -110,8 +111,9 @@ def test_what_a_kill_left_is_swept_away(
     trimap_radius: int,
 ) -> None:
     out = tmp_path / "out"
-    if left.startswith("merged"):
+    if left.startswith(".parts"):
         shutil.copytree(exported, out)
+        (out / ".parts-0").mkdir()
     else:
         out.mkdir()
     (out / left).write_bytes(b"half")

@@ -216,7 +216,8 @@ def test_other_input_is_not_mixed_with_what_is_there(
     root, out = own
     alter, options, shard, why = CHANGES[change]
     alter(root)
-    (out / ".build/0123.part").write_bytes(b"of a build that was killed")
+    (out / ".build/.parts-0").mkdir()
+    (out / ".build/.parts-0/0123.part").write_bytes(b"of a build that was killed")
     before = contents(out), stamps(out)
     outcome = build(root, out, *options)
     assert (outcome.code, outcome.out) == (2, "")
@@ -224,7 +225,7 @@ def test_other_input_is_not_mixed_with_what_is_there(
     assert str(out / shard) in line
     assert why in line
     assert "another --out" in line
-    del before[0][".build/0123.part"]
+    del before[0][".build/.parts-0/0123.part"]
     assert (contents(out), stamps(out)) == before
 
 

@@ -48,7 +48,7 @@ def test_a_shard_that_does_not_fit(
     line = _complaint(build(root, folder / "shards"))
     assert line.startswith(f"dimtool: no space is left in {folder}/shards for 000")
     assert _is_part_of(folder / "shards", whole)
-    assert list((folder / "shards/.build").glob("*.part")) == []
+    assert list((folder / "shards/.build").rglob("*.part")) == []
     resize(PAGE * 2 * _pages(whole))
     again = build(root, folder / "shards")
     assert again.code == 0
@@ -99,6 +99,6 @@ def test_with_workers(
     assert b"Fatal" not in err
     assert err.count(b"dimtool: no space is left in") == 1
     assert _is_part_of(folder / "shards", whole)
-    assert list((folder / "shards/.build").glob("*.part")) == []
+    assert list((folder / "shards/.build").rglob("*.part")) == []
     resize(PAGE * 2 * _pages(whole))
     assert build(root, folder / "shards").code == 0

@@ -77,7 +77,7 @@ class Torture:
             number, end = rng.randint(1, 2), time.monotonic() + rng.uniform(0, self.seconds / 2)
             return lambda: time.monotonic() > end and len(self._workers(process)) >= number
         if kind == "shard under way":
-            return lambda: any((out / ".build").glob("[!.]*.part")) and rng.random() < 0.2
+            return lambda: any((out / ".build").glob(".parts-*/*.part")) and rng.random() < 0.2
         if kind == "shard finished":
             there = len(list(out.glob("*.h5")))
             return lambda: len(list(out.glob("*.h5"))) > there

@@ -76,14 +76,14 @@ def _interrupt(process: subprocess.Popen[bytes], out: Path, delay: float | None)
     before = _time(lists)
     _wait_for(lambda: _time(lists) != before or process.poll() is not None)
     if delay is None:
-        _wait_for(lambda: list((out / ".build").glob("[!.]*.part")) or process.poll() is not None)
+        _wait_for(lambda: list((out / ".build").glob(".parts-*/*.part")) or process.poll() is not None)
     else:
         time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     asked = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - asked < SOON
-    assert not list((out / ".build").glob("[!.]*.part"))
+    assert not list((out / ".build").glob(".parts-*/*.part"))
     if process.returncode == 0:
         return False
     assert process.returncode == 130
@@ -130,7 +130,7 @@ def test_a_second_build_in_the_same_folder_refuses_and_does_no_harm(
     root, whole, options = slow
     out = root / "shared"
     first = start(*build_arguments(root, out, *options))
-    _wait_for(lambda: list((out / ".build").glob("[!.]*.part")) and list(out.glob("*.h5")))
+    _wait_for(lambda: list((out / ".build").glob(".parts-*/*.part")) and list(out.glob("*.h5")))
     first.send_signal(signal.SIGSTOP)
     there = sorted(out.rglob("*"))
     outcome = build(root, out, *options)
@@ -150,7 +150,7 @@ def test_a_worker_that_is_killed_ends_the_build_with_one_line(
     root, whole, options = slow
     out = tmp_path / "shards"
     process = start(*build_arguments(root, out, *options, jobs=2), stderr=subprocess.PIPE)
-    _wait_for(lambda: list((out / ".build").glob("[!.]*.part")))
+    _wait_for(lambda: list((out / ".build").glob(".parts-*/*.part")))
     os.kill(
         next(pid for pid, command in session(process.pid).items() if "popen_loky" in command), signal.SIGKILL
     )
@@ -160,6 +160,6 @@ def test_a_worker_that_is_killed_ends_the_build_with_one_line(
     assert line.startswith(
         "dimtool: a worker process was killed, perhaps for want of memory: try fewer --jobs"
     )
-    assert sorted(path.name for path in (out / ".build").glob("[!.]*.part")) == []
+    assert sorted(path.name for path in (out / ".build").glob(".parts-*/*.part")) == []
     for path in out.glob("*.h5"):
         assert path.read_bytes() == (whole / path.name).read_bytes()
