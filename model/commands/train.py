@@ -120,6 +120,13 @@ from .variation import variation_options
     help="Multiplies every channel count.",
 )
 @click.option(
+    "--normalisation",
+    type=click.Choice(["none", "batch"]),
+    default="none",
+    show_default=True,
+    help="Of convolutions while they learn: batch where they start from scratch, in batches of 8 or more.",
+)
+@click.option(
     "--weights", metavar="imagenet|none|FILE", help="VGG-16's.  [default: imagenet at width 1, else none]"
 )
 @click.option("--init", type=PATH, help="A model to start from, or a run's folder.")

@@ -17,7 +17,7 @@ from ...composer.pixels.trimap import UNKNOWN
 from ...errors import WrongUseError
 from ...text import size
 from ..network.checkpoint import load_model
-from ..network.dim import DeepImageMatting, ModelConfig
+from ..network.dim import DeepImageMatting, ModelConfig, folded
 from .inputs import Pixels, as_image, as_trimap
 from .memory import bytes_needed, free_memory, pixels_that_fit
 from .tiling import Span, Tile, plan_tiles, receptive_margin, smallest_tile
@@ -35,7 +35,7 @@ class Matter:
     def __init__(self, *, model: DeepImageMatting, device: torch.device) -> None:
         """The model moves to the device and is laid out channels last: less memory there, and faster."""
         self.device = device
-        self.model = model.to(device).eval()
+        self.model = folded(model).to(device).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def matte(self, image: Pixels, trimap: Pixels, *, max_memory: int | None = None) -> Alpha:

@@ -21,7 +21,7 @@ from ...files import part_of
 from ...text import size
 from ...version import __version__
 from ..network.checkpoint import load_model
-from ..network.dim import DeepImageMatting
+from ..network.dim import DeepImageMatting, folded
 from .extras import optional
 
 OPSET = 20
@@ -91,7 +91,7 @@ def export_onnx(checkpoint: Path, out: Path) -> Export:
     onnxruntime = optional("onnxruntime", extra="onnx")
     for module in ("onnx", "onnxscript"):
         optional(module, extra="onnx")
-    model = PortableMatting(load_model(checkpoint)).eval()
+    model = PortableMatting(folded(load_model(checkpoint))).eval()
     program = _program(model)
     with part_of(out) as part:
         program.save(part, external_data=False)

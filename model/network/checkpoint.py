@@ -58,7 +58,7 @@ class ModelFile:
 def copy_of(model: DeepImageMatting, progress: Progress | None = None) -> ModelFile:
     """The model's weights as they are now, with its configuration and, if it is given, its run's place."""
     description: dict[str, Any] = {
-        "config": asdict(model.config),
+        "config": _described(model.config),
         "stage": model.stage,
         "version": __version__,
     }
@@ -67,6 +67,13 @@ def copy_of(model: DeepImageMatting, progress: Progress | None = None) -> ModelF
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
     return ModelFile(tensors=copied(model.state_dict()), metadata=metadata)
+
+
+def _described(config: ModelConfig) -> dict[str, Any]:
+    """Its fields; a normalisation only where there is one, so that other models are what they were."""
+    return {
+        name: value for name, value in asdict(config).items() if (name, value) != ("normalisation", "none")
+    }
 
 
 def save_model(path: Path, model: DeepImageMatting | ModelFile) -> None:

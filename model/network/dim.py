@@ -5,14 +5,20 @@ a convolution, five max-pools that keep where each maximum was, and a decoder th
 back there. A refinement of four convolutions adds its correction to that alpha.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .layers import (
+    Normalisation,
+    NormalisedConvolution,
+    convolution,
+    initialise_relu,
+    initialise_xavier,
+)
 from .pooling.pools import max_unpool, relu_max_pool
 
 Bottleneck = Literal["fc6", "slim"]
@@ -37,15 +43,19 @@ class ModelConfig:
     width: multiplies every channel count but the inputs and outputs. Below 1 the network trains on a
     CPU, but ImageNet's weights no longer fit. Above 1 is refused: no weights and no results exist.
     refinement: whether the refinement's layers exist; without them only stage 1 can run.
+    normalisation: of the encoder-decoder's convolutions while they learn: "batch", or the paper's "none".
     """
 
     bottleneck: Bottleneck = "fc6"
     width: float = 1.0
     refinement: bool = True
+    normalisation: Normalisation = "none"
 
     def __post_init__(self) -> None:
         if self.bottleneck not in get_args(Bottleneck):
             raise ValueError(f"bottleneck is {self.bottleneck!r}; choose 'fc6' or 'slim'")
+        if self.normalisation not in get_args(Normalisation):
+            raise ValueError(f"normalisation is {self.normalisation!r}; choose 'none' or 'batch'")
         if not 0 < self.width <= 1:
             raise ValueError(f"width is {self.width!r}; choose a number above 0, at most 1 (VGG-16's own)")
 
@@ -86,11 +96,14 @@ class Encoder(nn.Module):
         for full, count in _ENCODER:
             layers: list[nn.Module] = []
             for _ in range(count):
-                layers += _convolution(channels, config.channels(full), size=3)
-                channels = config.channels(full)
+                outputs = config.channels(full)
+                layers += _with_relu(channels, outputs, size=3, normalisation=config.normalisation)
+                channels = outputs
             self.blocks.append(nn.Sequential(*layers[:-1]))  # the last ReLU is the pooling's
         size = 7 if config.bottleneck == "fc6" else 1
-        self.bottleneck = nn.Conv2d(channels, config.bottleneck_channels, size, padding=size // 2)
+        self.bottleneck = convolution(
+            channels, config.bottleneck_channels, size=size, normalisation=config.normalisation
+        )
         initialise_relu(self.convolutions())
         initialise_xavier([self.bottleneck])
 
@@ -113,10 +126,12 @@ class Decoder(nn.Module):
     def __init__(self, *, config: ModelConfig) -> None:
         super().__init__()
         channels = config.channels(512)
-        self.entry = nn.Conv2d(config.bottleneck_channels, channels, 1)
+        normalisation = config.normalisation
+        self.entry = convolution(config.bottleneck_channels, channels, size=1, normalisation=normalisation)
         self.blocks = nn.ModuleList()
         for full in _DECODER:
-            self.blocks.append(nn.Sequential(*_convolution(channels, config.channels(full), size=5)))
+            layers = _with_relu(channels, config.channels(full), size=5, normalisation=normalisation)
+            self.blocks.append(nn.Sequential(*layers))
             channels = config.channels(full)
         self.prediction = nn.Conv2d(channels, 1, 5, padding=2)
         initialise_xavier(self.modules())
@@ -166,9 +181,9 @@ class Refinement(nn.Module):
         super().__init__()
         channels = config.channels(64)
         self.layers = nn.Sequential(
-            *_convolution(4, channels, size=3),
-            *_convolution(channels, channels, size=3),
-            *_convolution(channels, channels, size=3),
+            *_with_relu(4, channels, size=3),
+            *_with_relu(channels, channels, size=3),
+            *_with_relu(channels, channels, size=3),
         )
         self.prediction = nn.Conv2d(channels, 1, 3, padding=1)
         initialise_xavier(self.modules())
@@ -208,6 +223,7 @@ class DeepImageMatting(nn.Module):
         self.encoder_decoder.requires_grad_(stage != 2)
         if self.refinement is not None:
             self.refinement.requires_grad_(stage != 1)
+        self.train(self.training)  # a normalisation that does not learn stays as in use
 
     def forward(self, image: Tensor, trimap: Tensor) -> Prediction:
         """The alpha of images of any height and width.
@@ -224,24 +240,11 @@ class DeepImageMatting(nn.Module):
         return Prediction(coarse[..., :height, :width], refined[..., :height, :width])
 
 
-def initialise_xavier(modules: Iterable[nn.Module]) -> None:
-    """Glorot's uniform initialisation of the convolutions among `modules`, in place; biases zero."""
-    for module in modules:
-        if isinstance(module, nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-
-
-def initialise_relu(modules: Iterable[nn.Module]) -> None:
-    """He's initialisation: without it or ImageNet's weights 13 layers without normalisation fade out."""
-    for module in modules:
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-
-
-def _convolution(inputs: int, outputs: int, *, size: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, size, padding=size // 2), nn.ReLU(inplace=True)]
+def _with_relu(
+    inputs: int, outputs: int, *, size: int, normalisation: Normalisation = "none"
+) -> list[nn.Module]:
+    layer = convolution(inputs, outputs, size=size, normalisation=normalisation)
+    return [layer, nn.ReLU(inplace=True)]
 
 
 def _convolve_and_pool(block: list[nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,11 +252,27 @@ def _convolve_and_pool(block: list[nn.Module], x: Tensor) -> tuple[Tensor, Tenso
     *layers, last = block
     for layer in layers:
         x = layer(x)
-    if not (x.is_cuda and isinstance(last, nn.Conv2d)):
+    if not x.is_cuda or not isinstance(last, nn.Conv2d) or isinstance(last, NormalisedConvolution):
         return relu_max_pool(last(x))
     # There a bias is a pass over the whole result, which the pooling's kernel saves. On the CPU the
     # convolution adds it while it sums, and rounds otherwise.
     return relu_max_pool(F.conv2d(x, last.weight, padding=last.padding), last.bias)
+
+
+def folded(model: DeepImageMatting) -> DeepImageMatting:
+    """The model without normalisation that gives the same alpha in use, faster; itself if it has none."""
+    if model.config.normalisation == "none":
+        return model
+    same = DeepImageMatting(replace(model.config, normalisation="none"))
+    same.set_stage(model.stage)
+    same.to(next(model.parameters()))
+    layers = dict(model.named_modules())
+    for name, layer in same.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            learnt = layers[name]
+            plain = learnt.plain() if isinstance(learnt, NormalisedConvolution) else learnt
+            layer.load_state_dict(plain.state_dict())
+    return same.train(model.training)
 
 
 def _check_inputs(image: Tensor, trimap: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from ...errors import WrongUseError
-from .dim import DeepImageMatting
+from .dim import DeepImageMatting, folded
 
 Part = Literal["all", "encoder", "fitting"]
 """What is taken of a model: all of it, which must fit; of its encoder, or of all its layers, what fits."""
@@ -48,6 +48,8 @@ def take(model: DeepImageMatting, there: DeepImageMatting, part: Part) -> Taken:
             f"is of {there.config}, not {model.config}: give its options, or take what fits with "
             "--init-part fitting"
         )
+    if there.config.normalisation != model.config.normalisation:
+        there = folded(there)
     others = dict(there.named_modules())
     taken, left = [], []
     for name, layer in model.named_modules():
@@ -55,7 +57,8 @@ def take(model: DeepImageMatting, there: DeepImageMatting, part: Part) -> Taken:
             other = others.get(name)
             fits = isinstance(other, nn.Conv2d) and other.weight.shape == layer.weight.shape
             if fits and (part != "encoder" or name.startswith(_ENCODER)):
-                layer.load_state_dict(other.state_dict())  # type: ignore[union-attr]
+                # A plain one has no normalisation: the layer keeps its own, fresh.
+                layer.load_state_dict(other.state_dict(), strict=type(layer) is type(other))  # type: ignore[union-attr]
                 taken.append(name)
             else:
                 left.append(name)

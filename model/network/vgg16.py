@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import DimtoolError, WrongUseError
-from .dim import Encoder, initialise_xavier
+from .dim import Encoder
+from .layers import initialise_xavier
 
 IMAGENET = "imagenet"
 URL = "https://download.pytorch.org/models/vgg16-397923af.pth"

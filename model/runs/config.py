@@ -13,6 +13,7 @@ from ...errors import WrongUseError
 from ..crops.reading import CropConfig
 from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
+from ..network.layers import Normalisation
 from ..network.partial import Part
 from ..network.precision import Precision
 from ..updates.layers import CONVOLUTIONS, ENCODER
@@ -119,6 +120,7 @@ class TrainConfig:
     skip_bad: bool = False
     bottleneck: Literal["fc6", "slim"] = "fc6"
     width: float = 1.0
+    normalisation: Normalisation = "none"  # batch where it starts from scratch, with batches of 8 and more
     weights: str | None = None  # "imagenet", a file of VGG-16's, or "none"; imagenet at width 1 by default
     init: Path | None = None  # a model to start from, for stage 2 or 3 without the run of stage 1
     crop_size: int = 320
@@ -237,7 +239,7 @@ class TrainConfig:
     def model(self) -> ModelConfig:
         """The network's part of it. Raises WrongUseError."""
         try:
-            return ModelConfig(bottleneck=self.bottleneck, width=self.width)
+            return ModelConfig(bottleneck=self.bottleneck, width=self.width, normalisation=self.normalisation)
         except ValueError as error:
             raise WrongUseError(str(error)) from error
 

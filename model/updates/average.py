@@ -7,6 +7,7 @@ from copy import deepcopy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network.dim import DeepImageMatting
+from ..network.layers import NormalisedConvolution
 
 
 class Average:
@@ -24,6 +25,11 @@ class Average:
             for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True)
             if theirs.requires_grad
         ]
+        # Normalisations' statistics move as weights do; where there are none, nothing is added.
+        for ours, layer in zip(self.model.modules(), model.modules(), strict=True):
+            if isinstance(ours, NormalisedConvolution) and isinstance(layer, NormalisedConvolution):
+                learns = layer.weight.requires_grad
+                self._pairs += zip(ours.statistics(), layer.statistics(), strict=True) if learns else ()
 
     def update(self, step: int) -> None:
         """Take the weights in after step `step` of the stage, counted from 0."""

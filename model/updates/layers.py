@@ -29,6 +29,7 @@ def freeze_layers(model: DeepImageMatting, freeze: str | int) -> None:
     if layers:
         # In stage 2 all of it stands still.
         encoder.convolutions()[0].weight.requires_grad_(model.stage != 2)
+        model.train(model.training)  # a normalisation that does not learn stays as in use
 
 
 def learning(model: nn.Module) -> list[nn.Parameter]:
@@ -38,8 +39,9 @@ def learning(model: nn.Module) -> list[nn.Parameter]:
 
 def partly_frozen(model: DeepImageMatting) -> nn.Parameter | None:
     """The first convolution's weight, where only the trimap's part of it learns."""
-    weight, bias = model.encoder_decoder.encoder.convolutions()[0].parameters()
-    return weight if weight.requires_grad and not bias.requires_grad else None
+    first = model.encoder_decoder.encoder.convolutions()[0]
+    learns = first.weight.requires_grad and first.bias is not None and not first.bias.requires_grad
+    return first.weight if learns else None
 
 
 def mask_frozen(model: DeepImageMatting) -> None:
