@@ -210,6 +210,11 @@ class TrainConfig:
         for size in self._each("batch_size"):
             if size % self.accumulate:
                 raise WrongUseError(f"a batch of {size} has no {self.accumulate} equal parts")
+        if self.normalisation == "batch" and self.accumulate > 1:
+            raise WrongUseError(
+                f"{self.accumulate} parts of a batch would each be normalised by itself: take --accumulate 1, "
+                "or --normalisation none"
+            )
         if self.freeze != ENCODER and not 0 <= self.freeze <= CONVOLUTIONS:
             raise WrongUseError(f"freeze is {self.freeze}: 0 to {CONVOLUTIONS} convolutions, or the encoder")
 

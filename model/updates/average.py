@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network.dim import DeepImageMatting
@@ -20,7 +21,7 @@ class Average:
     def __init__(self, model: DeepImageMatting, decay: float) -> None:
         self.model = deepcopy(model).requires_grad_(False)
         self.decay = decay
-        self._pairs = [
+        self._pairs: list[tuple[Tensor, Tensor]] = [
             (mine, theirs)
             for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True)
             if theirs.requires_grad

@@ -39,9 +39,9 @@ def learning(model: nn.Module) -> list[nn.Parameter]:
 
 def partly_frozen(model: DeepImageMatting) -> nn.Parameter | None:
     """The first convolution's weight, where only the trimap's part of it learns."""
-    first = model.encoder_decoder.encoder.convolutions()[0]
-    learns = first.weight.requires_grad and first.bias is not None and not first.bias.requires_grad
-    return first.weight if learns else None
+    parameters = dict(model.encoder_decoder.encoder.convolutions()[0].named_parameters())
+    weight, bias = parameters["weight"], parameters["bias"]
+    return weight if weight.requires_grad and not bias.requires_grad else None
 
 
 def mask_frozen(model: DeepImageMatting) -> None:

@@ -66,6 +66,7 @@ DECISIVE: dict[str, Any] = {
     "val_radius": 9,
     "ema": 0.9,
     "freeze": 3,
+    "normalisation": "batch",
 }
 CHANGEABLE: dict[str, Any] = {
     "batch_size": 2,

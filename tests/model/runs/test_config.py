@@ -38,6 +38,10 @@ INTERVALS = [("val_every", 0), ("save_every", -3), ("save_every", "1.5"), ("val_
         ({"clip": -1.0}, "clip is -1: a length, or 0"),
         ({"accumulate": 0}, "accumulate is 0: at least 1"),
         ({"batch_size": 6, "accumulate": 4}, "a batch of 6 has no 4 equal parts"),
+        (
+            {"normalisation": "batch", "batch_size": 8, "accumulate": 2},
+            "2 parts of a batch would each be normalised by itself: take --accumulate 1",
+        ),
         ({"freeze": 14}, "freeze is 14: 0 to 13 convolutions, or the encoder"),
         ({"freeze": -1}, "freeze is -1"),
         ({"patience": -1}, "patience is -1: at least 0"),
