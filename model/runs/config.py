@@ -212,8 +212,8 @@ class TrainConfig:
                 raise WrongUseError(f"a batch of {size} has no {self.accumulate} equal parts")
         if self.normalisation == "batch" and self.accumulate > 1:
             raise WrongUseError(
-                f"{self.accumulate} parts of a batch would each be normalised by itself: take --accumulate 1, "
-                "or --normalisation none"
+                f"{self.accumulate} parts of a batch would each be normalised by itself: "
+                "take --accumulate 1, or --normalisation none"
             )
         if self.freeze != ENCODER and not 0 <= self.freeze <= CONVOLUTIONS:
             raise WrongUseError(f"freeze is {self.freeze}: 0 to {CONVOLUTIONS} convolutions, or the encoder")
