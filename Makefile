@@ -13,8 +13,8 @@ demo: $(VENV)/installed  ## make a small data set, build its shards, leave a con
 	$(BIN)/dimtool inspect demo/shards/train --sheet demo/contact-sheet.png
 	@echo "Look at demo/contact-sheet.png; the shards are in demo/shards/."
 
-test: $(VENV)/installed  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## the whole test suite, on up to four cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed  ## ruff and mypy, strict
 	$(BIN)/ruff check .

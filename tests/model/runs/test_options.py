@@ -93,6 +93,7 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "skip-bad": ("", "true", True),
     "bottleneck": ("slim", '"slim"', "slim"),
     "width": ("0.25", "0.25", 0.25),
+    "normalisation": ("batch", '"batch"', "batch"),
     "weights": ("vgg.pth", '"vgg.pth"', "vgg.pth"),
     "init": (__file__, f'"{__file__}"', Path(__file__)),
     "lr-schedule": ("cosine", '"cosine"', "cosine"),
