@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from .shards.reader import Shard
 from .sources.images import pixel_digest
 
 FOLDERS = ("merged", "bg", "trimaps", "fg", "alpha")
+_SHARED = FOLDERS[3:]
 ANNOTATION_NAME = "annotations.json"
 _ADVICE = "run `dimtool verify-composites --repair`"
 _MARK, _LOCK = "export.json", ".lock"
@@ -109,7 +111,7 @@ def export_images(
                 reporter.finished(each)
                 results[each.file] = each
         whole = [job for job in jobs if not results[job.record.file].error]
-        _annotate(out, [(job.name, job.record.composites) for job in whole])
+        _annotate(out, whole)
     return ExportSummary(
         out=out,
         composites=sum(job.record.composites for job in whole),
@@ -168,36 +170,44 @@ def _claimed(out: Path, mark: str) -> Iterator[Path]:
 def export_shard(job: ExportJob) -> Exported:
     """Write the pictures of one shard that are not there yet; what is wrong with it is told, not raised."""
     path, record = job.folder / job.record.file, job.record
-    total, written = 2 + 3 * record.composites, 0
+    written = Counter[bool]()  # of the foreground's own pictures, and of its composites'
     try:
         with Shard(path) as shard:
             for picture, file in _pictures(shard, job):
-                written += _write(picture, file, job.scratch)
+                written[file.parent.name in _SHARED] += _write(picture, file, job.scratch)
     except ShardError as problem:
-        return Exported(file=record.file, composites=0, written=written, kept=0, error=str(problem))
-    return Exported(file=record.file, composites=record.composites, written=written, kept=total - written)
+        return Exported(file=record.file, composites=0, written=written.total(), kept=0, error=str(problem))
+    total = written.total()
+    kept = 3 * record.composites - written[False] + (0 if record.first else len(_SHARED) - written[True])
+    return Exported(file=record.file, composites=record.composites, written=total, kept=kept)
 
 
 def _pictures(shard: Shard, job: ExportJob) -> Iterator[tuple[UInt8Image | UInt8Mask, Path]]:
     """Those that are not there yet, with their files. Raises ShardError: another shard, or damaged."""
-    record = job.record
-    there = (shard.header.foreground, shard.header.label, len(shard), *shard.shape)
-    if there != (record.foreground, record.label, record.composites, record.height, record.width):
+    record, header = job.record, shard.header
+    there = (header.foreground, header.label, header.first, len(shard), *shard.shape)
+    listed = (record.foreground, record.label, record.first, record.composites, record.height, record.width)
+    if there != listed:
         raise ShardError(f"{shard.path} is not the shard that {INDEX_NAME} names: {_ADVICE}")
     alpha, foreground, digests = shard.alpha(), shard.foreground(), shard.source_digests
     _refuse_other_pixels(shard, "foreground", foreground, digests["foreground"][1])
     _refuse_other_pixels(shard, "alpha", alpha, digests["alpha"][1])
-    yield foreground, job.out / "fg" / f"{job.name}.png"
-    yield alpha, job.out / "alpha" / f"{job.name}.png"
+    # Every piece sees that these are there, the further ones last: the first should be who writes them.
+    places = [job.out / each / f"{job.name}.png" for each in _SHARED]
+    shared = list(zip((foreground, alpha), places, strict=True))
+    if not record.first:
+        yield from shared
     trimap = trimap_of(alpha, shard.distance(), job.trimap_radius, job.trimap_radius)
     for i, digest in enumerate(shard.digests):
-        paths = [job.out / each / f"{job.name}_{i}.png" for each in FOLDERS[:3]]
+        paths = [job.out / each / f"{job.name}_{record.first + i}.png" for each in FOLDERS[:3]]
         if all(path.exists() for path in paths):
             continue
         layer, stored = shard.composite(i), shard.background(i)
         _refuse_other_pixels(shard, f"composite {i}", layer, digest[0])
         _refuse_other_pixels(shard, f"background {i}", stored, digest[1])
         yield from zip((layer, known_background(stored, layer, alpha), trimap), paths, strict=True)
+    if record.first:
+        yield from shared
 
 
 def _refuse_other_pixels(
@@ -216,7 +226,7 @@ def _write(pixels: UInt8Image | UInt8Mask, path: Path, scratch: Path) -> int:
     return 1
 
 
-def _annotate(out: Path, shards: Sequence[tuple[str, int]]) -> None:
+def _annotate(out: Path, jobs: Iterable[ExportJob]) -> None:
     rows = [
         {
             "alpha": f"alpha/{name}.png",
@@ -225,7 +235,7 @@ def _annotate(out: Path, shards: Sequence[tuple[str, int]]) -> None:
             "bg": f"bg/{name}_{i}.png",
             "trimap": f"trimaps/{name}_{i}.png",
         }
-        for name, composites in shards
-        for i in range(composites)
+        for name, first, composites in ((job.name, job.record.first, job.record.composites) for job in jobs)
+        for i in range(first, first + composites)
     ]
     write_text(out / ANNOTATION_NAME, json.dumps(rows, indent=1) + "\n")

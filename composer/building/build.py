@@ -33,6 +33,7 @@ class Summary:
     split: str
     asked: int
     foregrounds: int
+    shards: int
     composites: int
     bytes: int
     built: int
@@ -72,12 +73,13 @@ def build_dataset(
         folder=folder,
         split=manifest.split,
         asked=manifest.asked,
-        foregrounds=len(index.shards),
+        foregrounds=index.foregrounds,
+        shards=len(index.shards),
         composites=index.composites,
         bytes=index.bytes,
         built=sum(each.record.composites for each in built),
         seconds=time.monotonic() - started,
-        failures=tuple(sorted(failures, key=lambda failure: failure.index)),
+        failures=_ordered(failures),
         fingerprint=index.fingerprint,
     )
 
@@ -125,8 +127,7 @@ def _finish(
     """Write failures.jsonl (or remove it) and, last of all, index.json."""
     path = folder / FAILURES_NAME
     if failures:
-        ordered = sorted(failures, key=lambda failure: failure.index)
-        write_text(path, "".join(_failure_line(each) for each in ordered))
+        write_text(path, "".join(map(_failure_line, _ordered(failures))))
     else:
         path.unlink(missing_ok=True)
     index = Index(
@@ -135,11 +136,17 @@ def _finish(
         asked=manifest.asked,
         shards=by_index(records),
         reading=manifest.lists.reading.recorded,
+        grown=() if manifest.order.is_official else manifest.order.grown,
     )
     write_index(folder, index)
     return index
 
 
+def _ordered(failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    return tuple(sorted(failures, key=lambda failure: (failure.index, failure.first)))
+
+
 def _failure_line(failure: Failure) -> str:
     values = {"index": failure.index, "foreground": failure.foreground, "errors": failure.errors}
-    return json_text(values) + "\n"
+    piece = {"shard": failure.shard_name} if failure.piece else {}
+    return json_text({**values, **piece}) + "\n"

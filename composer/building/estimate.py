@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ _MORE = 4  # backgrounds beyond the first, whose cost is a composite's; the rest
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """composites and pixels (of all composites) are counted; bytes and seconds are scaled up from a trial."""
+    """Foregrounds, composites and their pixels are counted; bytes and seconds are scaled up from a trial."""
 
+    foregrounds: int
     composites: int
     pixels: int
     bytes: int
@@ -35,19 +37,21 @@ def estimate_build(manifest: Manifest, jobs: int) -> Estimate:
     They are a small, a middling and a large one.
     Raises SourceError where none of them can be built.
     """
-    sizes = {entry: size for entry in manifest.entries if (size := pixel_count(entry))}
+    pixels = cache(pixel_count)  # pieces of a foreground share its matte
+    sizes = {entry: size for entry in manifest.entries if (size := pixels(entry.alpha))}
     ordered = sorted(sizes, key=sizes.__getitem__)
     picked = {ordered[len(ordered) * (2 * q + 1) // (2 * _TRIALS)] for q in range(_TRIALS)} if ordered else ()
     costs = {entry: cost for entry in picked if (cost := _cost(entry, manifest.split)) is not None}
     if not costs:
         raise SourceError("no foreground of the list can be built: run the build to see why")
-    # Rows: of the foreground alone, of a composite. Columns: seconds, bytes. All for each pixel.
+    # Rows: of a piece by itself, of a composite. Columns: seconds, bytes. All for each pixel.
     rates = sum(costs.values(), np.zeros((2, 2))) / sum(sizes[entry] for entry in costs)
-    pixels = sum(sizes.values())
-    seconds, size = pixels * (rates[0] + manifest.per_fg * rates[1])
+    composed = sum(size * len(entry.backgrounds) for entry, size in sizes.items())
+    seconds, size = sum(sizes.values()) * rates[0] + composed * rates[1]
     return Estimate(
-        composites=len(sizes) * manifest.per_fg,
-        pixels=pixels * manifest.per_fg,
+        foregrounds=len({entry.index for entry in sizes}),
+        composites=sum(len(entry.backgrounds) for entry in sizes),
+        pixels=composed,
         bytes=round(size),
         seconds=float(seconds) / min(jobs, len(sizes)),
         jobs=jobs,

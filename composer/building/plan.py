@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..engines.engine import Engine
@@ -74,6 +75,7 @@ def _orphans(
             backgrounds=failure.background_names,
             reading=manifest.lists.reading.recorded,
             label=failure.label,
+            first=failure.first,
         )
         try:
             with Shard(path) as shard:
@@ -125,5 +127,7 @@ def _other_versions(found: Sequence[Found]) -> list[str]:
 
 
 def _largest_first(jobs: Sequence[ShardJob]) -> tuple[ShardJob, ...]:
-    """Large images first, so that the last worker to finish is not the one with the most to do."""
-    return tuple(sorted(jobs, key=lambda job: pixel_count(job.entry), reverse=True))
+    """The most pixels first, so that the last worker to finish is not the one with the most to do."""
+    pixels = cache(pixel_count)  # pieces of a foreground share its matte
+    weight = {job.path: pixels(job.entry.alpha) * (1 + len(job.entry.backgrounds)) for job in jobs}
+    return tuple(sorted(jobs, key=lambda job: weight[job.path], reverse=True))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import WrongUseError
 from ...files import LockedError, locked, own_scratch, write_text
+from ...names import labels
+from ..shards.index import read_index
+from ..shards.layout import ShardError
 from ..sources.lists import SPLITS, Lists
+from ..sources.order import Order, order_from
 from ..sources.places import Begun
 from .records import Journal
 
@@ -78,7 +82,8 @@ def write_lists(folder: Path, lists: Lists, begun: Begun | None = None) -> None:
     }
     write_text(folder / _NAME / _LISTS, json.dumps(values, indent=1) + "\n")
     if begun is not None:
-        places = {key: value for key, value in asdict(begun).items() if key != "built"}
+        values = {**asdict(begun), **asdict(begun.order)}
+        places = {key: value for key, value in values.items() if key not in ("built", "order")}
         write_text(folder / _NAME / _PLACES, json.dumps(places, indent=1) + "\n")
 
 
@@ -86,19 +91,36 @@ def read_places(folder: Path) -> Begun | None:
     """The names by place that a build of `folder` was begun with, and what is built; None where unknown."""
     try:
         values: dict[str, Any] = json.loads((folder / _NAME / _PLACES).read_text(encoding="utf-8"))
+        order = order_from({key: values.pop(key) for key in ("per_fg", "cuts", "grown") if key in values})
         for key in ("foregrounds", "backgrounds"):
             values[key] = tuple(values[key])
         values["replaced"] = tuple((int(place), str(name)) for place, name in values["replaced"])
-        begun = Begun(**values, built=_numbers_of_shards(folder))
+        begun = Begun(**values, order=order)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
     known = all(type(each) is str for each in (*begun.foregrounds, *begun.backgrounds))
-    return begun if known and type(begun.per_fg) is int and begun.per_fg > 0 else None
+    return replace(begun, built=_built(folder, begun.foregrounds)) if known else None
 
 
-def _numbers_of_shards(folder: Path) -> frozenset[int]:
-    numbers = (path.name.partition("-")[0] for path in folder.glob("*.h5"))
-    return frozenset(int(number) for number in numbers if re.fullmatch(r"[0-9]{4,9}", number))
+def read_begun(folder: Path) -> tuple[Begun | None, Order | None]:
+    """What a build of `folder` goes on with: the names by place, or where those are lost the index's order."""
+    begun = read_places(folder)
+    try:
+        return begun, None if begun else read_index(folder).order
+    except ShardError:
+        return begun, None
+
+
+def _built(folder: Path, foregrounds: Sequence[str]) -> frozenset[tuple[int, int]]:
+    """The pieces whose shards are there, by the files' names; another foreground's count as a first one."""
+    named, built = labels(foregrounds), set()
+    for path in folder.glob("*.h5"):
+        if found := re.match(r"([0-9]{4,9})-", path.name):
+            number, rest = int(found[1]), path.name[found.end() :]
+            label = named[number] if number < len(named) else ""
+            piece = re.fullmatch(r"\.([1-9][0-9]{0,8})\.h5", rest.removeprefix(label))
+            built.add((number, int(piece[1]) if piece else 0))
+    return frozenset(built)
 
 
 def read_lists(folder: Path) -> Lists | None:
@@ -115,5 +137,7 @@ def read_lists(folder: Path) -> Lists | None:
 
 def _sound(lists: Any) -> bool:
     """Whether what was read can have been written: whoever brings a folder brings this file too."""
-    numbers = isinstance(lists.seed, int) and isinstance(lists.per_fg, int) and lists.per_fg > 0
-    return bool(numbers and isinstance(lists.fg_list, Path) and lists.split in SPLITS)
+    numbers = all(type(each) is int for each in (lists.seed, lists.per_fg, lists.per_shard))
+    if not numbers or min(lists.per_fg, lists.per_shard) < 1:
+        return False
+    return isinstance(lists.fg_list, Path) and lists.split in SPLITS

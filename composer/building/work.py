@@ -1,4 +1,4 @@
-"""The work on one foreground, as functions that any engine can carry to any process."""
+"""The work on one foreground, or a piece of it, as functions that any engine can carry to any process."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class ShardJob:
             backgrounds=self.entry.background_names,
             reading=self.entry.reading.recorded,
             label=self.entry.label,
+            first=self.entry.first,
         )
 
 
@@ -121,10 +122,10 @@ def _refuse_another(record: ShardRecord, job: ShardJob) -> None:
         )
 
 
-def pixel_count(entry: ForegroundEntry) -> int:
-    """Pixels of the alpha, from its header; 0 where that cannot be read (the job itself will say why)."""
+def pixel_count(alpha: Path) -> int:
+    """Pixels of a matte, from its header; 0 where that cannot be read (the job itself will say why)."""
     try:
-        height, width = image_size(entry.alpha)
+        height, width = image_size(alpha)
     except SourceError:
         return 0
     return height * width
@@ -207,7 +208,7 @@ def difference(there: ShardHeader, asked: ShardHeader) -> str:
     """In what a shard is not the one that is asked for."""
     if there.reading != asked.reading:
         return f"its sources were read with {there.reading}, now with {asked.reading}"
-    for name in ("split", "index", "foreground", "background_radius", "label"):
+    for name in ("split", "index", "foreground", "background_radius", "label", "first"):
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
     if len(there.backgrounds) != len(asked.backgrounds):

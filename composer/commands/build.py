@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--bg-dir", type=FOLDER, help="Background images.  [default: bg beside the list]")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="[default: in the list's name]")
 @click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
+@click.option(
+    "--per-shard", type=click.IntRange(min=1), default=100, show_default=True, help="Of these in a shard."
+)
 @click.option("--out", type=FOLDER, help="Where the shards go.  [default: shards/SPLIT]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
@@ -53,7 +56,8 @@ def build_dataset_command(
     """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
 
     Nothing is built twice: after an interruption, or when sources that were missing are there, the same
-    command goes on with what is left.
+    command goes on with what is left. With a larger --per-fg it keeps what is there and adds the rest, from
+    the names behind those used: not the official order of a set made at once, and marked so.
 
     \b
     Example:
@@ -61,7 +65,7 @@ def build_dataset_command(
     where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
     """
     from ..building.build import build_dataset
-    from ..building.scratch import read_places
+    from ..building.scratch import read_begun
     from ..engines.engine import core_count
     from ..engines.local import LocalProcesses
     from ..sources.lists import Lists
@@ -71,7 +75,7 @@ def build_dataset_command(
 
     given = Lists(**lists)
     folder = out or Path("shards") / given.known_split
-    manifest = read_manifest(given, read_places(folder))
+    manifest = read_manifest(given, *read_begun(folder))
     engine = LocalProcesses(workers=jobs or core_count())
     if dry_run:
         return _dry_run(manifest, folder, engine.workers, as_json)

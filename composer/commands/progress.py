@@ -22,6 +22,7 @@ class BuildBar(Bar):
         super().__init__()
         self._folder = folder
         self._bytes = 0
+        self._errors: set[str] = set()
 
     def planned(self, total: int, kept: int = 0) -> None:
         """Start the bar."""
@@ -33,7 +34,9 @@ class BuildBar(Bar):
         """Move the bar, or say what failed."""
         if isinstance(done, Failure):
             for error in done.errors:
-                self.say(f"error: {error}")
+                if error not in self._errors:  # pieces of a foreground share its faults
+                    self._errors.add(error)
+                    self.say(f"error: {error}")
         else:
             self._bytes += done.bytes
             self.advance(done.composites, size(self._bytes))

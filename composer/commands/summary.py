@@ -24,18 +24,25 @@ def summary_text(summary: Summary) -> str:
     """What is in the folder, what this run added, what it means beside the published set, what failed."""
     speed = f" ({summary.built / summary.seconds:.1f} a second)" if summary.built else ""
     lines = [
-        f"{summary.folder}: {count(summary.foregrounds, 'shard')}, {count(summary.composites, 'composite')}, "
+        f"{summary.folder}: {count(summary.shards, 'shard')}, {count(summary.composites, 'composite')}, "
         f"{size(summary.bytes)}; {summary.built:,} built in {duration(summary.seconds)}{speed}.",
         explain_count(summary.split, summary.foregrounds, summary.composites),
         f"fingerprint: {summary.fingerprint}",
     ]
     if summary.failures:
         lines += [
-            f"{count(len(summary.failures), 'foreground')} could not be built, "
+            f"{_not_built(summary.failures)} could not be built, "
             f"all in {summary.folder / FAILURES_NAME}; mend them and run the same command again:",
             list_problems((), summary.failures[:_SHOWN]).rstrip("\n"),
         ]
     return "\n".join(filter(None, lines))
+
+
+def _not_built(failures: Sequence[Failure]) -> str:
+    """How many foregrounds, and how many pieces of them where they have several."""
+    foregrounds = count(len({failure.index for failure in failures}), "foreground")
+    pieces = count(len(failures), "piece")
+    return f"{pieces} of {foregrounds}" if any(failure.piece for failure in failures) else foregrounds
 
 
 def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
@@ -44,7 +51,7 @@ def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
     lines = [
         f"{folder}: {count(manifest.listed, 'foreground')} x {count(manifest.per_fg, 'background')}, "
         f"{count(estimate.composites, 'composite')} of {estimate.pixels / 1e9:.2f} gigapixels in all.",
-        explain_count(manifest.split, manifest.listed - len(manifest.failures), estimate.composites),
+        explain_count(manifest.split, estimate.foregrounds, estimate.composites),
         f"About {size(estimate.bytes)} ({size(free)} free) and {duration(estimate.seconds)} with "
         f"{count(estimate.jobs, 'job')}, measured on a few composites.",
     ]
@@ -109,7 +116,8 @@ def lists_text(made: ListsMade) -> str:
 def list_problems(notes: Sequence[str], failures: Sequence[Failure]) -> str:
     """A line for each note and each error."""
     lines = [f"note: {printable(note)}" for note in notes]
-    lines += [f"error: {printable(error)}" for failure in failures for error in failure.errors]
+    errors = dict.fromkeys(error for failure in failures for error in failure.errors)
+    lines += [f"error: {printable(error)}" for error in errors]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...text import count, size, table
-from ..shards.index import read_index, versions_text
+from ..shards.index import Index, read_index, versions_text
 from ..shards.reader import Shard
 
 
@@ -33,6 +33,7 @@ def _shard(path: Path) -> dict[str, Any]:
             "foreground": shard.header.foreground,
             "split": shard.header.split,
             "index": shard.header.index,
+            "first composite": shard.header.first,
             "composites": len(shard),
             "size": f"{width} x {height}",
             "file": size(path.stat().st_size),
@@ -53,15 +54,24 @@ def _shard(path: Path) -> dict[str, Any]:
         }
 
 
+def _order(index: Index) -> str:
+    """Whether the pairs are those of Adobe's rule, and what they are otherwise."""
+    if index.order.is_official:
+        return "official"
+    steps = [f"{had:,} a foreground of the first {foregrounds:,}" for foregrounds, had in index.grown]
+    return f"not the official one: begun with {', then '.join(steps)}, then {index.per_fg:,} each"
+
+
 def _folder(folder: Path) -> dict[str, Any]:
     index = read_index(folder)
     shown = [asdict(record) for record in index.shards]
-    empty = {key for key in ("label", "reading") if not any(each[key] for each in shown)}
+    empty = {key for key in ("label", "reading", "first") if not any(each[key] for each in shown)}
     hidden = {"sha256", "versions"} | empty
     return {
         "folder": str(folder),
         "split": index.split,
-        "foregrounds": len(index.shards),
+        "foregrounds": index.foregrounds,
+        "order": _order(index),
         "composites": f"{index.composites:,} of {count(index.asked, 'asked', 'asked')}",
         "files": size(index.bytes),
         "fingerprint": index.fingerprint,

@@ -43,7 +43,8 @@ def _composite(path: Path, i: int) -> tuple[str, UInt8Image]:
     with Shard(path) as shard:
         if i >= len(shard):
             raise IndexError(f"composite {i} of {len(shard)} in {path}")
-        return composite_name(shard.header.foreground, i, shard.header.label), shard.composite(i)
+        header = shard.header
+        return composite_name(header.foreground, header.first + i, header.label), shard.composite(i)
 
 
 def write_contact_sheet(folder: Path, out: Path) -> None:
@@ -68,8 +69,9 @@ def contact_sheet(folder: Path, *, rows: int = 16) -> Image.Image:
     At most `rows` foregrounds, spread over the list. Raises ShardError.
     """
     dataset = CompositeDataset(folder, max_open=1)
-    number = len(dataset.index.shards)
-    shown = sorted({i * number // min(rows, number) for i in range(min(rows, number))}) if number else []
+    firsts = [i for i, record in enumerate(dataset.index.shards) if not record.first]
+    number = min(rows, len(firsts))
+    shown = [firsts[i * len(firsts) // number] for i in range(number)]
     width = (2 + _COMPOSITES) * (_CELL + _GAP) + _GAP
     sheet = Image.new("RGB", (width, len(shown) * (_CELL + _LABEL + _GAP) + _GAP), (24, 24, 26))
     for row, i in enumerate(shown):

@@ -81,7 +81,7 @@ def make_gallery(verification: Verification, assets: Assets) -> Gallery:
         findings[finding.folder, finding.shard].append(finding)
     subjects = [(folder, shard) for folder in verification.folders for shard in folder.shards]
     failing = [each for each in subjects if _place(*each) in findings]
-    sound = [each for each in subjects if _place(*each) not in findings]
+    sound = [each for each in subjects if _place(*each) not in findings and not each[1].record.first]
     chosen = [*failing[:FAILING], *(sound[i] for i in spread(len(sound), SOUND))]
     exhibits = [
         _exhibit(f"foreground-{number}", *each, findings.get(_place(*each), []), assets)
@@ -144,6 +144,8 @@ def _of_pixels(finding: Finding) -> bool:
 def _facts(folder: FolderReport, report: ShardReport) -> Iterator[str]:
     record, facts = report.record, report.facts
     yield f"{folder.index.split} {record.index}"
+    if record.first:
+        yield f"from composite {record.first:,} on"
     yield f"{record.width:,} × {record.height:,}"
     yield f"{record.composites:,} composites"
     if facts is not None:

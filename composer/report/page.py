@@ -134,13 +134,13 @@ def _counts(folder: FolderReport) -> Counts:
     return Counts(
         folder=str(folder.folder),
         split=index.split,
-        foregrounds=len(index.shards),
+        foregrounds=index.foregrounds,
         composites=index.composites,
         asked=index.asked,
         gigapixels=sum(each.composites * each.height * each.width for each in index.shards) / 1e9,
         bytes=index.bytes,
         versions=versions_text(index.versions),
-        meaning=explain_count(index.split, len(index.shards), index.composites),
+        meaning=explain_count(index.split, index.foregrounds, index.composites),
     )
 
 

@@ -120,15 +120,21 @@ def plot_distributions(folders: Sequence[FolderReport], assets: Assets) -> list[
     """
     shards: dict[str, list[_Readable]] = defaultdict(list)
     for folder in folders:
+        seen = set[int]()
         for shard in folder.shards:
             if shard.facts is not None and shard.facts.backgrounds:
-                shards[folder.index.split].append(_Readable(shard.facts, shard.record))
+                own = shard.record.index not in seen
+                shards[folder.index.split].append(_Readable(shard.facts, shard.record, own))
+                seen.add(shard.record.index)
     return [_plot(each, assets) for each in _distributions(shards)] if shards else []
 
 
 class _Readable(NamedTuple):
+    """A shard; `own`: whether what it shares with the other pieces of its foreground is counted here."""
+
     facts: ShardFacts
     record: ShardRecord
+    own: bool
 
     @property
     def megapixels(self) -> float:
@@ -145,16 +151,17 @@ def _distributions(shards: Mapping[str, Sequence[_Readable]]) -> Iterator[_Histo
             split: np.array([value for each in of for value in measure(each)]) for split, of in shards.items()
         }
 
-    sizes = gather(lambda each: [each.megapixels])
+    sizes = gather(lambda each: [each.megapixels] * each.own)
     yield _Histogram("Image size", "megapixels", "foregrounds", sizes, _edges(sizes, 0), "{:.2f} MP")
     percent = np.linspace(0, 100, 21)
-    covered = gather(lambda each: [100 * coverage(each.facts)])
+    covered = gather(lambda each: [100 * coverage(each.facts)] * each.own)
     yield _Histogram("Foreground coverage", "% of the image", "foregrounds", covered, percent, "{:.1f} %")
-    unknown = gather(lambda each: [100 * each.facts.unknown])
+    unknown = gather(lambda each: [100 * each.facts.unknown] * each.own)
     unit = f"% of the image, at radius {UNKNOWN_RADIUS}"
     yield _Histogram("Unknown region", unit, "foregrounds", unknown, percent, "{:.1f} %")
     alphas = {
-        split: np.sum([each.facts.alpha_histogram for each in of], axis=0) for split, of in shards.items()
+        split: np.sum([each.facts.alpha_histogram for each in of if each.own], axis=0)
+        for split, of in shards.items()
     }
     yield _AlphaHistogram("Alpha", {split: each / each.sum() for split, each in alphas.items()})
     enlarged = gather(lambda each: each.facts.enlarged)

@@ -105,7 +105,7 @@ class CompositeDataset:
         """The official name of composite `i`, without `.png`; from the index alone."""
         number, layer = self.locate(i)
         record = self.record(number)
-        return composite_name(record.foreground, layer, record.label)
+        return composite_name(record.foreground, record.first + layer, record.label)
 
     def locate(self, i: int) -> tuple[int, int]:
         """(number of the shard, number of the composite in it) of sample `i`."""

@@ -13,6 +13,7 @@ from ...files import file_sha256, write_text
 from ...names import stem
 from ...text import first_line
 from ..sources.images import MAX_PIXELS, MAX_SIDE
+from ..sources.order import Order, order_from
 from ..sources.reading import ADOBE, Reading
 from .layout import ShardError
 from .reader import Shard
@@ -27,7 +28,8 @@ class ShardRecord:
     """One shard of a folder: `bytes` and `sha256` (hexadecimal) are of the file. label: see ShardHeader.
 
     versions: of dimtool and of the decoders that built it. reading: how its sources were read, as
-    `Reading.values` gives it.
+    `Reading.values` gives it. first: the number of its first composite among the foreground's; not 0 in a
+    further piece.
     """
 
     file: str
@@ -41,6 +43,7 @@ class ShardRecord:
     versions: dict[str, str]
     label: str = ""
     reading: dict[str, Any] = field(default_factory=dict)
+    first: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class Index:
     """A folder of shards. `asked` is the number of composites that the lists asked for.
 
     reading: how the sources are to be read; a shard of other words says its own, if they mean the same.
+    grown: see Order; where there is something, the pairs are not those of the official order.
     """
 
     split: str
@@ -55,6 +59,18 @@ class Index:
     asked: int
     shards: tuple[ShardRecord, ...]
     reading: Reading = ADOBE.recorded
+    grown: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def order(self) -> Order:
+        """Which backgrounds each foreground has, and how they are cut, as far as the shards tell."""
+        cuts = {record.first for record in self.shards if record.first < self.per_fg} | {0}
+        return Order(per_fg=self.per_fg, cuts=tuple(sorted(cuts)), grown=self.grown)
+
+    @property
+    def foregrounds(self) -> int:
+        """How many foregrounds are there, wholly or in part."""
+        return len({record.index for record in self.shards})
 
     @property
     def composites(self) -> int:
@@ -92,21 +108,21 @@ def _text(index: Index) -> str:
     # What most sets lack is not there at all: their index is as it was before there were such things.
     content["reading"] = index.reading.values()
     content["shards"] = [_listed(record, content["reading"]) for record in index.shards]
-    content = _without(content, "reading")
+    content = _without(content, "reading", "grown")
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _listed(record: ShardRecord, usual: dict[str, Any]) -> dict[str, Any]:
     """A record as the index has it: how its sources were read only where that is not how all were."""
-    values = _without(asdict(record), "label")
+    values = _without(asdict(record), "label", "first")
     if record.reading == usual:
         del values["reading"]
     return values
 
 
-def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """The values, less the one of this name where it is empty."""
-    return {key: value for key, value in values.items() if value or key != name}
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The values, less those of these names that are empty, or 0."""
+    return {key: value for key, value in values.items() if value or key not in names}
 
 
 def read_index(folder: Path) -> Index:
@@ -140,7 +156,8 @@ def _index_of(content: dict[str, Any]) -> Index:
     reading = Reading.of(content.pop("reading", {}))
     usual = {"versions": versions, "reading": reading.values()}
     shards = tuple(record_from({**usual, **each}) for each in content.pop("shards"))
-    index = Index(shards=shards, reading=reading, **content)
+    grown = order_from({"per_fg": content["per_fg"], "grown": content.pop("grown", ())}).grown
+    index = Index(shards=shards, reading=reading, grown=grown, **content)
     _check_types(index, {"split": str, "per_fg": int, "asked": int})
     if index.per_fg < 1 or index.asked < 0:
         raise ValueError("a number that cannot be")
@@ -154,7 +171,7 @@ def record_from(values: dict[str, Any]) -> ShardRecord:
     """A record from plain values, as JSON has them. Raises TypeError or ValueError where it can be none."""
     record = ShardRecord(**values)
     texts = ("file", "foreground", "sha256", "label")
-    numbers = ("index", "composites", "height", "width", "bytes")
+    numbers = ("index", "composites", "height", "width", "bytes", "first")
     _check_types(record, dict.fromkeys(texts, str) | dict.fromkeys(numbers, int) | {"versions": dict})
     if not all(isinstance(each, str) for pair in record.versions.items() for each in pair):
         raise ValueError(f"the versions of {record.file!a} are no texts")
@@ -166,7 +183,12 @@ def record_from(values: dict[str, Any]) -> ShardRecord:
     sides, most = (record.height, record.width), 2**31
     if not all(0 < side <= MAX_SIDE for side in sides) or record.height * record.width > MAX_PIXELS:
         raise ValueError(f"{record.file!a} cannot be {record.width} x {record.height}")
-    if not 0 < record.composites < most or not 0 <= record.index < most or not 0 < record.bytes < 2**63:
+    counts = record.composites, record.bytes, record.index + 1, record.first + 1
+    if (
+        min(counts) < 1
+        or record.bytes >= 2**63
+        or max(record.index, record.first + record.composites) >= most
+    ):
         raise ValueError(f"{record.file!a} has a number that cannot be")
     return record
 
@@ -197,6 +219,7 @@ def record_of(path: Path, name: str = "") -> ShardRecord:
             label=shard.header.label,
             versions=shard.versions,
             reading=shard.header.reading.values(),
+            first=shard.header.first,
         )
 
 
@@ -207,4 +230,4 @@ def versions_text(versions: Sequence[dict[str, str]]) -> str:
 
 def by_index(records: Sequence[ShardRecord]) -> tuple[ShardRecord, ...]:
     """Records in the order of the list, whatever order they were finished in."""
-    return tuple(sorted(records, key=lambda record: record.index))
+    return tuple(sorted(records, key=lambda record: (record.index, record.first)))

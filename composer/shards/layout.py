@@ -30,7 +30,8 @@ class ShardError(DimtoolError, ValueError):
 class ShardHeader:
     """What a shard is of: foreground number `index` of a `split`, over these backgrounds in this order.
 
-    reading: how its sources were read, as `Reading.recorded` gives it. label: see composite_name.
+    first: the number of the first of them among the foreground's, not 0 in a further piece of it. reading:
+    how its sources were read, as `Reading.recorded` gives it. label: see composite_name.
     """
 
     split: str
@@ -40,6 +41,7 @@ class ShardHeader:
     background_radius: int = BACKGROUND_RADIUS
     reading: Reading = ADOBE.recorded
     label: str = ""
+    first: int = 0
 
 
 def current_versions() -> dict[str, str]:
@@ -81,8 +83,9 @@ ATTRIBUTES: dict[str, type[str] | type[int] | type[bytes]] = {
     "foreground": str,
     "background_radius": int,
     "versions": str,
-    "label": str,  # these two only where there is something to say
+    "label": str,  # these three only where there is something to say
     "reading": str,
+    "first": int,
     "foreground_source": bytes,
     "alpha_source": bytes,
 }

@@ -54,13 +54,16 @@ class Shard:
         check_version(self._file)
         check_members(self._file)
         names = ("split", "index", "foreground", "background_radius")
-        more = {name: self._attribute(name) for name in ("label", "reading") if name in self._file.attrs}
+        seldom = ("label", "reading", "first")
+        more = {name: self._attribute(name) for name in seldom if name in self._file.attrs}
         reading = Reading.of(json.loads(more.get("reading", "{}")))
         values = {name: self._attribute(name) for name in names}
         label = more.get("label", "")
         if "\0" in values["foreground"] + label or (label and Path(label).name != label):
             raise ValueError("its name or label can name no picture")  # and a label would lead elsewhere
-        return {**values, "label": label, "reading": reading}
+        if (first := more.get("first", 0)) < 0:
+            raise ValueError("its first background has a number below 0")
+        return {**values, "label": label, "reading": reading, "first": first}
 
     def _attribute(self, name: str) -> Any:
         return read_attribute(self._file, name)

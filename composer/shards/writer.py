@@ -63,6 +63,8 @@ def _write_attributes(file: h5py.File, header: ShardHeader, matte: Matte) -> Non
     file.attrs["background_radius"] = header.background_radius
     if header.label:
         file.attrs["label"] = _fixed(header.label)
+    if header.first:
+        file.attrs["first"] = header.first
     if reading := header.reading.values():
         file.attrs["reading"] = _fixed(json.dumps(reading, sort_keys=True))
     file.attrs["versions"] = _fixed(json.dumps(current_versions(), sort_keys=True))

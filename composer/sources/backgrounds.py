@@ -81,7 +81,7 @@ def _drawn(lists: Lists, needed: int, folder: FolderIndex, begun: Begun | None) 
     replaced = iter(spare)
     first = [next(replaced, EMPTY) if name == EMPTY else name for name in kept]
     # One that is used again and again must stay as long as it was.
-    return first if lists.reuse_bg and len(first) < needed else [*first, *replaced]
+    return first if lists.reuse_bg and begun.starts_again else [*first, *replaced]
 
 
 def _replaced(places: Sequence[int], filled: Sequence[str], source: str) -> list[str]:

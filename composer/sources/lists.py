@@ -8,6 +8,7 @@ from pathlib import Path
 from ...manifests.presets import PER_FG
 from ...text import first_line
 from .folders import ManifestError
+from .order import PER_SHARD
 from .reading import ADOBE, Reading
 
 SPLITS = tuple(PER_FG)
@@ -19,8 +20,9 @@ class Lists:
 
     fg_dir, alpha_dir, bg_dir: `fg`, `alpha`, `bg` beside the list. bg_list: the list's name with `bg` for
     `fg`; where there is none, backgrounds are drawn from bg_dir with `seed`, without repetition. split: in
-    the list's name. per_fg: 100 for train, 20 for val and test. reuse_bg: start again at the head of the
-    background list when it ends. alpha_from, alpha_max, exif_transpose: see Reading.
+    the list's name. per_fg: 100 for train, 20 for val and test. per_shard: backgrounds in a shard, at most.
+    reuse_bg: start again at the head of the background list when it ends. alpha_from, alpha_max,
+    exif_transpose: see Reading.
     """
 
     fg_list: Path
@@ -30,6 +32,7 @@ class Lists:
     bg_dir: Path | None = None
     split: str | None = None
     per_fg: int | None = None
+    per_shard: int = PER_SHARD
     seed: int = 0
     reuse_bg: bool = False
     alpha_from: str = ADOBE.alpha_from

@@ -1,15 +1,17 @@
 """Which name stands at which place of a set that is partly built: what is built keeps its place.
 
-A pair is made by places alone: entry k of the foregrounds, entries k * per_fg + i of the backgrounds. A name
-taken out of a list, or a file out of a folder, would shift all that come after it. So a build notes down
-which names stood where, and a list that has lost some is read as if `-` stood in their place.
+A pair is made by places alone: entry k of the foregrounds, and its entries of the backgrounds (`Order`). A
+name taken out of a list, or a file out of a folder, would shift all that come after it. So a build notes
+down which names stood where, and a list that has lost some is read as if `-` stood in their place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
+
+from .order import Order
 
 EMPTY = "-"
 """A line of a list that keeps a place: a foreground that is left out, a background that another replaces."""
@@ -19,24 +21,41 @@ EMPTY = "-"
 class Begun:
     """What the build of a folder was begun with: the name at each place.
 
-    backgrounds: per_fg for each foreground, or all of a list that is used again and again, as listed.
-    replaced: (place, name) where another took the place of one that is not listed any more. seed: of a draw,
-    None where there was a list. built: numbers of the foregrounds whose shards are there.
+    backgrounds: all that `order` takes, or all of a list that is used again and again, as listed. replaced:
+    (place, name) where another took the place of one that is not listed any more. seed: of a draw, None where
+    there was a list. built: the pieces whose shards are there: (number of the foreground, of the piece).
     """
 
     foregrounds: tuple[str, ...]
     backgrounds: tuple[str, ...]
-    per_fg: int
+    order: Order
     seed: int | None
     replaced: tuple[tuple[int, str], ...] = ()
-    built: frozenset[int] = frozenset()
+    built: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def built_foregrounds(self) -> frozenset[int]:
+        """Numbers of the foregrounds of which a shard is there."""
+        return frozenset(number for number, _ in self.built)
 
     @property
     def built_backgrounds(self) -> frozenset[int]:
         """The places in `backgrounds` that belong to those shards."""
         length = len(self.backgrounds)
-        places = (k * self.per_fg + i for k in self.built for i in range(self.per_fg))
-        return frozenset(place % length for place in places) if length else frozenset()
+        return frozenset(place % length for place in self.order.places(self.built)) if length else frozenset()
+
+    @property
+    def starts_again(self) -> bool:
+        """Whether the backgrounds did not suffice and were used again from their head."""
+        return self.order.needed(len(self.foregrounds)) > len(self.backgrounds)
+
+    def within(self, per_fg: int) -> Begun | None:
+        """What a build of `per_fg` backgrounds a foreground goes on with; None where that is nothing."""
+        if per_fg == self.order.per_fg:
+            return self
+        pieces = max((number + 1 for _, number in self.built), default=0)
+        order = self.order.shrink(pieces)
+        return replace(self, order=order) if pieces and order.per_fg <= per_fg else None
 
 
 def keep_places(names: Sequence[str], begun: Sequence[str], built: Collection[int]) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ...text import count
-from ..shards.index import INDEX_NAME, Index, stated_total
+from ..shards.index import INDEX_NAME, Index, by_index, stated_total
 from ..sources.manifest import ForegroundEntry, Manifest, shard_name
 from .check_shard import ShardFacts, ShardReport
 from .duplicates import near_pairs
@@ -62,7 +62,7 @@ def check_counts(report: FolderReport) -> Tally:
                 check="set", folder=folder, what=what, expected=str(index.asked), found=str(index.composites)
             )
         )
-    tally.findings += _of_index(report)
+    tally.findings += [*_of_index(report), *_of_one_matte(report)]
     listed = {record.file for record in index.shards}
     for name in asked or ():
         tally.tried["set"] += 1
@@ -91,14 +91,10 @@ def _of_index(report: FolderReport) -> Iterator[Finding]:
             ("", "split", manifest.split, index.split),
             ("", "per_fg", manifest.per_fg, index.per_fg),
             ("", "asked", manifest.asked, index.asked),
+            ("", "grown", () if manifest.order.is_official else manifest.order.grown, index.grown),
             ("", "reading", manifest.lists.reading.recorded.values(), index.reading.values()),
         ]
-    for record in index.shards:
-        name = shard_name(record.index, record.foreground, record.label)
-        told += [
-            (record.file, "composites", index.per_fg, record.composites),
-            (record.file, "file", name, record.file),
-        ]
+    told += _of_pieces(index)
     for shard, name, expected, found in told:
         if expected != found:
             what = f"{name} in {INDEX_NAME} is not what it must be"
@@ -108,6 +104,30 @@ def _of_index(report: FolderReport) -> Iterator[Finding]:
             )
     if not index.shards:
         yield Finding(check="set", folder=str(report.folder), what=f"{INDEX_NAME} lists no shard")
+
+
+def _of_pieces(index: Index) -> Iterator[tuple[str, str, object, object]]:
+    """Each shard where the one before it ends, the last one at the end; named after its place among them."""
+    order, ends = index.order, dict[int, int]()
+    for record in by_index(index.shards):
+        name = shard_name(record.index, record.foreground, record.label, order.number(record.first))
+        yield record.file, "first composite", ends.get(record.index, 0), record.first
+        yield record.file, "file", name, record.file
+        ends[record.index] = record.first + record.composites
+    for record in {each.index: each for each in by_index(index.shards)}.values():  # the last of each
+        yield record.file, "composites", index.per_fg - record.first, record.composites
+
+
+def _of_one_matte(report: FolderReport) -> Iterator[Finding]:
+    """The pieces of a foreground share its pixels and its matte's."""
+    firsts: dict[int, ShardReport] = {}
+    for shard in report.shards:
+        if shard.facts is None:
+            continue
+        first = firsts.setdefault(shard.record.index, shard)
+        if first.facts is not None and first.facts.matte != shard.facts.matte:
+            what = f"its foreground or matte has not the pixels that it has in {first.record.file}"
+            yield Finding(check="set", folder=str(report.folder), shard=shard.record.file, what=what)
 
 
 def _against_lists(shard: str, facts: ShardFacts, entry: ForegroundEntry, folder: str) -> Iterator[Finding]:
@@ -126,12 +146,15 @@ def _against_lists(shard: str, facts: ShardFacts, entry: ForegroundEntry, folder
 
 
 def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
-    """Foregrounds that are one picture, within a split and across splits: exactly, or nearly."""
+    """Foregrounds that are one picture, within a split and across splits: exactly, or nearly.
+
+    Of each, the first shard that can be read.
+    """
     tally = Tally()
     shards = [
         ((report.index.split, str(report.folder), shard.record.file), shard.facts)
         for report in folders
-        for shard in report.shards
+        for shard in {each.record.index: each for each in reversed(report.shards) if each.facts}.values()
         if shard.facts is not None
     ]
     tally.tried["duplicates"] += len(shards)

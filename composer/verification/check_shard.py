@@ -42,6 +42,7 @@ class ShardFacts:
     foreground: str
     backgrounds: tuple[str, ...]
     foreground_digest: bytes
+    alpha_digest: bytes
     perceptual: PerceptualHash | None
     height: int
     width: int
@@ -49,6 +50,11 @@ class ShardFacts:
     unknown: float
     enlarged: tuple[float, ...]
     background_digests: tuple[bytes, ...]
+
+    @property
+    def matte(self) -> tuple[bytes, bytes]:
+        """What tells the foreground's pixels with their matte from others."""
+        return self.foreground_digest, self.alpha_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +121,12 @@ def _check_header(subject: Subject) -> None:
     """What the shard says of itself, against the index and against what every shard of this version says."""
     record, shard = subject.task.record, subject.shard
     header = shard.header
-    there = (header.split, header.index, header.foreground, header.label, shard.count, *shard.shape)
+    there = (
+        *(header.split, header.index, header.foreground, header.label, header.first),
+        *(shard.count, *shard.shape),
+    )
     listed = (
-        *(subject.task.split, record.index, record.foreground, record.label),
+        *(subject.task.split, record.index, record.foreground, record.label, record.first),
         *(record.composites, record.height, record.width),
     )
     if there != listed:
@@ -224,6 +233,7 @@ def _facts(subject: Subject) -> ShardFacts:
         foreground=shard.header.foreground,
         backgrounds=shard.header.backgrounds,
         foreground_digest=shard.source_digests["foreground"][1].tobytes(),
+        alpha_digest=shard.source_digests["alpha"][1].tobytes(),
         perceptual=perceptual_hash(subject.foreground, alpha) if subject.task.maps else None,
         height=height,
         width=width,

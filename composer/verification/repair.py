@@ -136,7 +136,7 @@ def _put(folder: Path, built: ShardRecord) -> None:
 def _meanwhile(folder: Path, entry: ForegroundEntry) -> Failure:
     path = folder / entry.shard_name
     error = f"{path} was built anew or left the index since it was verified: verify again"
-    return Failure(index=entry.index, foreground=entry.name, errors=(error,))
+    return entry.failure([error])
 
 
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
@@ -145,7 +145,7 @@ def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
         outcome = build_shard(job)
         return outcome.record if isinstance(outcome, Built) else outcome
     error = f"{job.path} is not built anew, it would become another: {clash}"
-    return Failure(index=job.entry.index, foreground=job.entry.name, errors=(error,))
+    return job.entry.failure([error])
 
 
 def _told(folder: Path, failure: Failure) -> list[Finding]:

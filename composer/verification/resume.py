@@ -79,6 +79,7 @@ def _values(report: ShardReport) -> dict[str, Any]:
         facts = {
             **asdict(report.facts),
             "foreground_digest": report.facts.foreground_digest.hex(),
+            "alpha_digest": report.facts.alpha_digest.hex(),
             "background_digests": [each.hex() for each in report.facts.background_digests],
             "alpha_histogram": report.facts.alpha_histogram.tolist(),
         }
@@ -98,6 +99,7 @@ def _facts(values: dict[str, Any]) -> dict[str, Any]:
         **values,
         "backgrounds": tuple(values["backgrounds"]),
         "foreground_digest": bytes.fromhex(values["foreground_digest"]),
+        "alpha_digest": bytes.fromhex(values["alpha_digest"]),
         "background_digests": tuple(map(bytes.fromhex, values["background_digests"])),
         "perceptual": None if perceptual is None else tuple(perceptual),
         "alpha_histogram": np.array(values["alpha_histogram"], np.int64),

@@ -233,12 +233,13 @@ def _manifest(folder: Path, index: Index, scope: Scope) -> tuple[Manifest | None
     """The lists, and why the sources are not compared."""
     built_from = read_lists(folder)
     if scope.sources is not None:
-        manifest = read_manifest(_lists_in(scope.sources, index, built_from), read_places(folder))
+        lists = _lists_in(scope.sources, index, built_from)
+        manifest = read_manifest(lists, read_places(folder), index.order)
         return manifest, "--quick" if scope.quick else ""
     if built_from is None:
         return None, "where they lie is not known: name their folder with --sources"
     try:
-        return read_manifest(built_from, read_places(folder)), "--quick" if scope.quick else ""
+        return read_manifest(built_from, read_places(folder), index.order), "--quick" if scope.quick else ""
     except ManifestError as error:
         return None, f"{error}; or name their folder with --sources"
 

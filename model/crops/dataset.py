@@ -127,7 +127,7 @@ class TrainingCrops(Dataset[Crop]):
         """The official name of a composite, to tell what a batch held."""
         number, i = self._items[index]
         record = self.composites.record(number)
-        return composite_name(record.foreground, i, record.label)
+        return composite_name(record.foreground, record.first + i, record.label)
 
 
 def _check_reach(config: CropConfig, shard: Shard) -> None:

@@ -80,12 +80,13 @@ def split_foregrounds(count: int, share: float, seed: int) -> tuple[list[int], l
 def one_matte(composites: CompositeDataset, *, skip_bad: bool) -> list[list[int]]:
     """Numbers of the shards, those of one matte together: Adobe's foregrounds hold some twice.
 
-    With skip_bad, a shard that cannot be read is taken for one of its own.
+    So are the pieces of one foreground. With skip_bad, one of which no shard can be read is taken for one of
+    its own.
     """
-    digests = dict(_mattes(composites, skip_bad=skip_bad))
+    digests = {composites.record(n).index: digest for n, digest in _mattes(composites, skip_bad=skip_bad)}
     groups: dict[bytes | int, list[int]] = {}
-    for number in range(len(composites.index.shards)):
-        groups.setdefault(digests.get(number, number), []).append(number)
+    for number, record in enumerate(composites.index.shards):
+        groups.setdefault(digests.get(record.index, record.index), []).append(number)
     return list(groups.values())
 
 
@@ -102,10 +103,14 @@ def refuse_common_foregrounds(ours: CompositeDataset, theirs: CompositeDataset, 
 
 
 def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> Iterator[tuple[int, bytes]]:
-    """The shards' numbers, with the digest of the matte's pixels."""
-    for number in range(len(composites.index.shards)):
+    """The number of a shard of each foreground, with the digest of the matte's pixels."""
+    told = set[int]()
+    for number, record in enumerate(composites.index.shards):
+        if record.index in told:
+            continue
         try:
             yield number, composites.shard(number).source_digests["alpha"][1].tobytes()
+            told.add(record.index)
         except ShardError:
             if not skip_bad:
                 raise

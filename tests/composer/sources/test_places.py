@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dimtool.composer.sources.order import Order
 from dimtool.composer.sources.places import EMPTY, Begun, fill, keep_places
 
 
@@ -52,9 +53,13 @@ def test_names_that_are_too_many_take_empty_places() -> None:
 
 
 def test_the_places_of_built_backgrounds() -> None:
-    begun = Begun(foregrounds=("a", "b"), backgrounds=("0", "1", "2", "3"), per_fg=2, seed=None)
+    begun = Begun(foregrounds=("a", "b"), backgrounds=("0", "1", "2", "3"), order=Order(per_fg=2), seed=None)
     assert begun.built_backgrounds == frozenset()
     several = Begun(
-        foregrounds=("a", "b"), backgrounds=("0", "1", "2"), per_fg=2, seed=None, built=frozenset([1])
+        foregrounds=("a", "b"),
+        backgrounds=("0", "1", "2"),
+        order=Order(per_fg=2),
+        seed=None,
+        built=frozenset([(1, 0)]),
     )
     assert several.built_backgrounds == {2, 0}
