@@ -103,7 +103,7 @@ def read_places(folder: Path) -> Begun | None:
 
 
 def read_begun(folder: Path) -> tuple[Begun | None, Order | None]:
-    """What a build of `folder` goes on with: the names by place, or where those are lost the index's order."""
+    """What a build of `folder` goes on with: the names by place; where those are lost, the index's order."""
     begun = read_places(folder)
     try:
         return begun, None if begun else read_index(folder).order

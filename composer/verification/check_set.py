@@ -154,7 +154,7 @@ def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
     shards = [
         ((report.index.split, str(report.folder), shard.record.file), shard.facts)
         for report in folders
-        for shard in {each.record.index: each for each in reversed(report.shards) if each.facts}.values()
+        for shard in _first_of_each(report.shards)
         if shard.facts is not None
     ]
     tally.tried["duplicates"] += len(shards)
@@ -168,6 +168,15 @@ def check_duplicates(folders: Sequence[FolderReport]) -> Tally:
     for first, other, bits in near_pairs(hashes):
         tally.findings.append(_duplicate(first, other, f"nearly the same picture, {bits} of 256 bits apart"))
     return tally
+
+
+def _first_of_each(shards: Sequence[ShardReport]) -> list[ShardReport]:
+    """The first shard of each foreground that can be read."""
+    firsts: dict[int, ShardReport] = {}
+    for shard in shards:
+        if shard.facts is not None:
+            firsts.setdefault(shard.record.index, shard)
+    return list(firsts.values())
 
 
 def check_backgrounds(folders: Sequence[FolderReport]) -> Tally:

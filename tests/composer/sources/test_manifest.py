@@ -302,9 +302,11 @@ def test_a_name_too_long_for_its_shard_is_a_failure_of_it_alone(touch: Any) -> N
 
 def test_a_name_too_long_for_its_last_composite_is_a_failure_too(touch: Any) -> None:
     fg_list = touch(["x" * 247 + ".png"], ["0.jpg"])
-    assert not _read(fg_list, per_fg=1000, reuse_bg=True).failures
-    (failure,) = _read(fg_list, per_fg=1001, reuse_bg=True).failures
+    assert not _read(fg_list, per_fg=1000, per_shard=1000, reuse_bg=True).failures
+    (failure,) = _read(fg_list, per_fg=1001, per_shard=1001, reuse_bg=True).failures
     assert "_1000.png would have a name of 256 bytes" in failure.errors[0]
+    first, *_ = _read(fg_list, per_fg=1000, per_shard=999, reuse_bg=True).failures
+    assert ".1.h5 would have a name of 257 bytes" in first.errors[0]
 
 
 def test_a_list_that_may_not_be_read_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 
 import imagehash
@@ -193,14 +193,26 @@ def test_changed_real_foregrounds_are_found(real_foregrounds: dict[str, Cut], ch
 # ---- the check of the set ----------------------------------------------------------------------------------
 
 
+_NUMBERS = count()  # each is of a foreground of its own
+
+
 def shard(name: str, digest: int, bits: int | None) -> ShardReport:
     record = ShardRecord(
-        file=name, index=0, foreground=name, composites=1, height=1, width=1, bytes=0, sha256="", versions={}
+        file=name,
+        index=next(_NUMBERS),
+        foreground=name,
+        composites=1,
+        height=1,
+        width=1,
+        bytes=0,
+        sha256="",
+        versions={},
     )
     facts = ShardFacts(
         foreground=name,
         backgrounds=("b",),
         foreground_digest=bytes([digest]),
+        alpha_digest=b"",
         perceptual=None if bits is None else (bits, 2**256 - 1 - bits),
         height=1,
         width=1,
