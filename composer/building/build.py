@@ -58,7 +58,8 @@ def build_dataset(
     input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
     """
     started = time.monotonic()
-    with sole_builder(folder) as hold:
+    ready = engine.ready(build_shard, most=len(manifest.entries))
+    with sole_builder(folder) as hold, ready:
         journal = hold.journal
         plan = make_plan(manifest, folder, engine=engine, known=journal.known(), scratch=hold.scratch)
         write_lists(folder, manifest.lists, manifest.begun)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from ...errors import DimtoolError
@@ -23,6 +24,13 @@ class EngineError(DimtoolError):
 
 class Engine(Protocol):
     """Runs `function(job)` for each job, anywhere, in any order. Results must be small: they travel."""
+
+    def ready(self, function: Callable[[Job], Result], *, most: int) -> AbstractContextManager[None]:
+        """Workers stay from one `run` to the next in this block, and get ready for `function` meanwhile.
+
+        most: there will not be more jobs than that. What cannot be made ready is told by `run`.
+        """
+        ...
 
     def run(
         self,

@@ -10,10 +10,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import islice
 
 from ...text import first_line
 from .engine import EngineError, Job, Result
@@ -21,17 +21,32 @@ from .engine import EngineError, Job, Result
 with warnings.catch_warnings():
     # Where there is no /dev/shm joblib says so in two lines of its own; `_startable` says it in one.
     warnings.simplefilter("ignore", UserWarning)
-    import joblib
-    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
-    from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+    from joblib.externals.loky.process_executor import (
+        BrokenProcessPool,
+        ProcessPoolExecutor,
+        TerminatedWorkerError,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class LocalProcesses:
     """Worker processes on this machine; a single one means this process itself."""
 
     workers: int
+    _kept: ProcessPoolExecutor | None = field(default=None, init=False, repr=False)  # in a block of `ready`
+
+    @contextmanager
+    def ready(self, function: Callable[[Job], Result], *, most: int) -> Iterator[None]:
+        """See Engine."""
+        if min(self.workers, most) > 1:
+            # What cannot be started is told where there is work for it.
+            with suppress(EngineError):
+                self._kept = _pool_of(min(self.workers, most), function)
+        try:
+            yield
+        finally:
+            self._end_kept()
 
     def run(
         self,
@@ -45,14 +60,16 @@ class LocalProcesses:
             yield from map(function, jobs)
             return
         left = dict(enumerate(jobs))
-        if len(left) == 1 and lost is not None:  # joblib would run it in this process
+        if len(left) == 1 and lost is not None:  # it may take its process with it
             yield _alone(function, left.pop(0), lost)
         while left:
             handed: set[int] = set()
             try:
-                for number, result in _startable(self._pool(function, left, handed)):
-                    del left[number]
-                    yield result
+                workers = min(self.workers, len(left))
+                with self._pool(workers, function) as pool:
+                    for number, result in _results(pool, function, left, handed, ahead=2 * workers - 1):
+                        del left[number]
+                        yield result
             except TerminatedWorkerError as error:
                 if lost is None:
                     raise EngineError(
@@ -62,46 +79,93 @@ class LocalProcesses:
                 for number in sorted(handed & left.keys()):
                     yield _alone(function, left.pop(number), lost)
 
-    def _pool(
-        self, function: Callable[[Job], Result], jobs: dict[int, Job], handed: set[int]
-    ) -> Generator[tuple[int, Result], None, None]:
-        """Results with the numbers of their jobs; `handed` takes the numbers of those given to workers."""
-        parallel = joblib.Parallel(
-            n_jobs=max(2, min(self.workers, len(jobs))),  # one would be this process itself
-            backend="loky",
-            return_as="generator_unordered",
-            batch_size=1,
-            # A job takes seconds to minutes: nothing is won by queueing many ahead of the workers.
-            pre_dispatch="2*n_jobs",
-            initializer=_follow,
-            initargs=(os.getpid(),),
-        )
-
-        def calls() -> Iterator[Any]:
-            for number, job in list(jobs.items()):
-                handed.add(number)
-                yield joblib.delayed(_numbered)(function, number, job)
-
-        results: Generator[tuple[int, Result], None, None] | None = None
+    @contextmanager
+    def _pool(self, workers: int, function: Callable[[Job], Result]) -> Iterator[ProcessPoolExecutor]:
+        """Those that are kept ready, or so many others. An exception ends what they do."""
+        if self._kept is None:
+            pool = _pool_of(workers, function)
+            try:
+                yield pool
+            finally:
+                _end(pool)
+            return
         try:
-            with _interrupts_held():  # the workers start in here
-                results = parallel(calls())
-            yield from chain(results)  # in a chain, so that it is _stop that closes them
-        finally:
-            _stop(results)
+            yield self._kept
+        except BaseException:
+            self._end_kept()
+            raise
+
+    def _end_kept(self) -> None:
+        pool, self._kept = self._kept, None
+        if pool is not None:
+            _end(pool)
 
 
-def _numbered(function: Callable[[Job], Result], number: int, job: Job) -> tuple[int, Result]:
-    return number, function(job)
+def _pool_of(workers: int, function: Callable[[Job], Result]) -> ProcessPoolExecutor:
+    """Worker processes, started; `function` is brought to each, so that it imports what that needs."""
+    arguments = {"initializer": _begin, "initargs": (os.getpid(), function), "env": _one_thread()}
+    with _startable():
+        pool = ProcessPoolExecutor(max_workers=workers, **arguments)
+        try:
+            with _interrupts_held():
+                pool.submit(int)  # they start with the first job
+        except BaseException:  # of Ctrl-C, too, that was held back
+            _end(pool)
+            raise
+    return pool
 
 
-def _startable(results: Generator[Result, None, None]) -> Generator[Result, None, None]:
-    """The same, with one line where the system has nothing to start worker processes with."""
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers, and what they do."""
+    try:
+        with suppress(BrokenProcessPool), _interrupts_held():
+            last = pool.submit(int)
+            # loky ends in a traceback where it is to end before it looked at all that it was given.
+            while not (last.running() or last.done()):
+                time.sleep(0.001)
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+def _one_thread() -> dict[str, str]:
+    """Told to a worker's libraries, unless the user did: the cores are for the workers, not for threads."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+    return {name: os.environ.get(name, "1") for name in names}
+
+
+def _results(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Job], Result],
+    jobs: dict[int, Job],
+    handed: set[int],
+    *,
+    ahead: int,
+) -> Iterator[tuple[int, Result]]:
+    """Results with the numbers of their jobs; `handed` takes the numbers of those given to workers.
+
+    ahead: so many jobs are with the workers. One takes seconds: nothing is won by queueing many; and what
+    `_end` waits for must have room in loky's own queue, which holds two a worker and one.
+    """
+    waiting = iter(list(jobs.items()))
+    under_way: dict[Future[Result], int] = {}
+    while True:
+        for number, job in islice(waiting, ahead - len(under_way)):
+            handed.add(number)
+            with _interrupts_held():  # a worker that left is replaced in here
+                under_way[pool.submit(function, job)] = number
+        if not under_way:
+            return
+        for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+            yield under_way.pop(done), done.result()
+
+
+@contextmanager
+def _startable() -> Iterator[None]:
+    """One line where the system has nothing to start worker processes with."""
     try:
         # Its semaphores lie in shared memory: a container without any, or with some kilobytes, has none.
         multiprocessing.get_context("spawn").Lock()
-        with closing(results):
-            yield from results
+        yield
     except (OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_SHARED_MEMORY:
             raise
@@ -117,17 +181,15 @@ _NO_SHARED_MEMORY = {errno.ENOSPC, errno.ENOENT, errno.EROFS, errno.EACCES, errn
 
 def _alone(function: Callable[[Job], Result], job: Job, lost: Callable[[Job], Result]) -> Result:
     """A job in a process of its own, so that one that dies is known to have died of it."""
-    pool = ProcessPoolExecutor(max_workers=1, initializer=_follow, initargs=(os.getpid(),))
+    pool = _pool_of(1, function)
     try:
-        with _interrupts_held():
-            future = pool.submit(function, job)
-        result: Result = future.result()
+        result: Result = pool.submit(function, job).result()
     except TerminatedWorkerError:
         return lost(job)
     else:
         return result
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        _end(pool)
 
 
 @contextmanager
@@ -146,16 +208,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stop(results: Generator[object, None, None] | None) -> None:
-    """End the jobs under way, and the workers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # joblib's, of a generator that was not read to its end
-        if results is not None:
-            results.close()
-        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
-
-
-def _follow(owner: int) -> None:
+def _begin(owner: int, _: Callable[[Job], Result]) -> None:
     """Make this worker process end when the one that gives it work is gone."""
     threading.Thread(target=_exit_with, args=(owner,), daemon=True).start()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,6 +76,42 @@ def test_a_single_job_or_worker_is_this_process_itself() -> None:
     assert list(LocalProcesses(workers=2).run(abs, [])) == []
 
 
+_PID = "__import__('os').getpid()"
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_workers_that_are_kept_ready_stay_from_one_run_to_the_next() -> None:
+    engine = LocalProcesses(workers=2)
+    with engine.ready(wave.open, most=8):
+        pids = {pid for _ in range(3) for pid in engine.run(eval, [_PID] * 6)}
+        loaded = list(engine.run(eval, ["'wave' in __import__('sys').modules"] * 6))
+    assert 1 <= len(pids) <= 2
+    assert os.getpid() not in pids
+    assert any(loaded)  # it came with the function, which nobody called
+    assert pids.isdisjoint(engine.run(eval, [_PID] * 6))
+
+
+@pytest.mark.usefixtures("no_workers_left")
+def test_what_ends_the_workers_that_are_kept_does_not_end_the_runs_after_it() -> None:
+    engine = LocalProcesses(workers=2)
+    with engine.ready(abs, most=8):
+        with pytest.raises(EngineError, match="a worker process was killed"):
+            list(engine.run(os._exit, [3, 3]))
+        assert sorted(engine.run(abs, [-1, -2, -3])) == [1, 2, 3]
+    with engine.ready(abs, most=8):
+        results = engine.run(abs, range(1000))
+        next(results)
+        results.close()
+        assert sorted(engine.run(abs, [-1, -2, -3])) == [1, 2, 3]
+
+
+def test_nothing_is_made_ready_for_what_this_process_does_itself() -> None:
+    for workers, most in ((1, 8), (2, 1), (2, 0)):
+        engine = LocalProcesses(workers=workers)
+        with engine.ready(abs, most=most):
+            assert list(engine.run(eval, [_PID])) == [os.getpid()]
+
+
 def test_cores_are_those_that_this_process_may_use() -> None:
     assert 1 <= core_count() <= len(os.sched_getaffinity(0))
 
@@ -97,5 +134,7 @@ def test_without_shared_memory_one_line_says_what_to_do(monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("_multiprocessing.SemLock", full)
+    with LocalProcesses(workers=2).ready(abs, most=3):
+        pass  # perhaps there is no work for them
     with pytest.raises(EngineError, match=r"No space left on device.*/dev/shm.*--jobs 1"):
         list(LocalProcesses(workers=2).run(abs, [1, 2, 3]))
