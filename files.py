@@ -141,7 +141,7 @@ def locked(path: Path) -> Iterator[bool]:
     except Timeout as error:
         raise LockedError(str(path)) from error
     except OSError as error:
-        if error.errno not in _NOT_HERE:
+        if not lacks_locks(error):
             raise
         held = False
     try:
@@ -151,11 +151,16 @@ def locked(path: Path) -> Iterator[bool]:
             lock.release()
 
 
+def lacks_locks(error: OSError) -> bool:
+    """Whether an error says that the file system has no locks, not that one is held."""
+    return error.errno in _NOT_HERE
+
+
 def lock_notes(held: bool, work: str) -> list[str]:
     """What a user is to know where `locked` gave False; `work` is what must not run twice in a folder."""
     if held:
         return []
-    return [f"this file system has no locks: see that no other {work} works in the same folder"]
+    return [f"there are no locks here: see that no other {work} works in the same folder"]
 
 
 def _umask() -> int:

@@ -9,13 +9,35 @@ from typing import Any
 
 import click
 
-from .text import json_text, printable
+from .storage.remote import SIZE_VARIABLE, is_url, read_url
+from .text import amount, json_text, printable
+
+_CACHE = f"{__name__}.cache"  # in click's own notes of a call: what --cache says to the places read after it
+
+
+class PlaceType(click.Path):
+    """A path, or the URL of a place in an object store, which is not looked at before it is used."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click; a Path or a Remote."""
+        if isinstance(value, str) and is_url(value):
+            return read_url(value, cache_bytes=ctx.meta.get(_CACHE) if ctx else None)
+        return super().convert(value, param, ctx)
+
+
+def _keep_cache(ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
+    ctx.meta[_CACHE] = value
+
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(path_type=Path, exists=True)
 EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+PLACE = PlaceType(path_type=Path, file_okay=False)
+EXISTING_PLACE = PlaceType(path_type=Path, exists=True)
+EXISTING_FOLDER_PLACE = PlaceType(path_type=Path, exists=True, file_okay=False)
 
 NUMBER = click.IntRange(min=0)
 
@@ -61,10 +83,10 @@ class Bytes(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """See click."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|[kMGT]B)", str(value))
-        if not found:
-            self.fail(f"{value} is no amount of memory, as in 4GB or 500MB", param, ctx)
-        return int(float(found[1]) * 1000 ** ("", "kB", "MB", "GB", "TB").index(found[2]))
+        try:
+            return amount(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -82,3 +104,14 @@ class Numbers(click.ParamType[tuple[int, ...]]):
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value} is not a list of whole numbers, as in 320,480,640", param, ctx)
+
+
+cache_option = click.option(
+    "--cache",
+    type=Bytes(),
+    envvar=SIZE_VARIABLE,
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_cache,
+    help="Disk for copies of what lies in object stores, as in 500GB.  [default: 20GB]",
+)

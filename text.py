@@ -44,6 +44,14 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
+def amount(text: str) -> int:
+    """`4GB`, `500 MB` or a number of bytes, in bytes. Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|[kMGT]B)", text)
+    if not found:
+        raise ValueError(f"{text} is no amount of memory, as in 4GB or 500MB")
+    return int(float(found[1]) * 1000 ** ("", "kB", "MB", "GB", "TB").index(found[2]))
+
+
 def duration(seconds: float) -> str:
     """`12.3 s` under a minute, then `1:02` and `2:03:04`."""
     if round(seconds, 1) < 60:

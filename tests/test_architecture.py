@@ -32,6 +32,7 @@ ORDER = (
     ("composer.pixels",),
     ("composer.sources", "composer.engines"),
     ("options", "pages", "progress"),
+    ("storage",),
     ("files", "names", "manifests", "text"),
     ("arrays", "errors", "version"),
 )
@@ -69,7 +70,7 @@ def imports_of(source: str, module: str, *, package: bool) -> Iterator[tuple[str
 def sources() -> list[Path]:
     every = [ROOT / name for name in ("cli.py", "__main__.py", "__init__.py")]
     every += [path for path in ROOT.glob("*.py") if path not in every]
-    for folder in ("composer", "model", "manifests", "pages"):
+    for folder in ("composer", "model", "manifests", "pages", "storage"):
         every += sorted((ROOT / folder).rglob("*.py"))
     return [path.relative_to(ROOT) for path in every]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-NOTE = "this file system has no locks: see that no other {} works in the same folder"
+NOTE = "there are no locks here: see that no other {} works in the same folder"
 
 
 @pytest.fixture
@@ -36,4 +36,4 @@ def test_work_without_locks_says_so(
 def test_with_locks_nothing_is_said(works: Any, command: Any, work: str) -> None:
     outcome = command(*works[work], "--jobs", 1)
     assert outcome.code == 0
-    assert "has no locks" not in outcome.err
+    assert "no locks" not in outcome.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dimtool.model.runs.config import TrainConfig
 from dimtool.model.runs.folder import open_run
 
-NOTE = "this file system has no locks: see that no other training works in the same folder"
+NOTE = "there are no locks here: see that no other training works in the same folder"
 
 
 def test_a_training_without_locks_says_so(config: TrainConfig, without_locks: None) -> None:
