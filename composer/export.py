@@ -15,13 +15,14 @@ from PIL import Image
 
 from ..arrays import UInt8Image, UInt8Mask
 from ..errors import WrongUseError
-from ..files import LockedError, file_sha256, lock_notes, locked, own_scratch, part_of, write_text
+from ..files import LockedError, lock_notes, locked, own_scratch, part_of, write_text
 from ..names import stem
 from ..progress import Reporter
+from ..storage.remote import Place
 from .engines.engine import Engine
 from .pixels.trimap import trimap_of
-from .shards.dataset import known_background
-from .shards.index import INDEX_NAME, ShardRecord, read_index
+from .shards.dataset import known_background, open_shard
+from .shards.index import INDEX_NAME, ShardRecord, index_digest, read_index
 from .shards.layout import ShardError
 from .shards.reader import Shard
 from .sources.images import pixel_digest
@@ -42,7 +43,7 @@ class ExportJob:
     scratch: for unfinished pictures; once it is gone, so is the export.
     """
 
-    folder: Path
+    folder: Place
     record: ShardRecord
     out: Path
     scratch: Path
@@ -85,7 +86,7 @@ class ExportSummary:
 
 
 def export_images(
-    folder: Path, out: Path, *, trimap_radius: int, engine: Engine, reporter: Reporter[Exported]
+    folder: Place, out: Path, *, trimap_radius: int, engine: Engine, reporter: Reporter[Exported]
 ) -> ExportSummary:
     """Write a folder of shards as PNG: merged/, bg/, trimaps/ by composite, fg/ and alpha/ by foreground.
 
@@ -97,7 +98,7 @@ def export_images(
     or something else.
     """
     index = read_index(folder)
-    mark = json.dumps({"index": file_sha256(folder / INDEX_NAME), "trimap_radius": trimap_radius}) + "\n"
+    mark = json.dumps({"index": index_digest(folder), "trimap_radius": trimap_radius}) + "\n"
     _refuse_other(out, mark)
     results = {}
     with _sole_export(out, reporter), _claimed(out, mark) as scratch:
@@ -169,10 +170,10 @@ def _claimed(out: Path, mark: str) -> Iterator[Path]:
 
 def export_shard(job: ExportJob) -> Exported:
     """Write the pictures of one shard that are not there yet; what is wrong with it is told, not raised."""
-    path, record = job.folder / job.record.file, job.record
+    record = job.record
     written = Counter[bool]()  # of the foreground's own pictures, and of its composites'
     try:
-        with Shard(path) as shard:
+        with open_shard(job.folder, record) as shard:
             for picture, file in _pictures(shard, job):
                 written[file.parent.name in _SHARED] += _write(picture, file, job.scratch)
     except ShardError as problem:

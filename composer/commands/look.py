@@ -8,21 +8,31 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...options import EXISTING, EXISTING_FOLDER, FILE, FOLDER, NUMBER, as_json, print_result
+from ...options import (
+    EXISTING_FOLDER_PLACE,
+    EXISTING_PLACE,
+    FILE,
+    FOLDER,
+    NUMBER,
+    as_json,
+    cache_option,
+    print_result,
+)
 
 if TYPE_CHECKING:
-    pass
+    from ...storage.remote import Place
 
 
 @click.command("export-images")
-@click.argument("shards", type=EXISTING_FOLDER)
+@click.argument("shards", type=EXISTING_FOLDER_PLACE)
 @click.argument("out", type=FOLDER)
 @click.option(
     "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@cache_option
 @as_json
-def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> int:
+def export_command(*, shards: Place, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> int:
     """Write a folder of shards as the PNG folders that other trainers read.
 
     merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
@@ -46,13 +56,14 @@ def export_command(*, shards: Path, out: Path, trimap_radius: int, jobs: int | N
 
 
 @click.command("inspect")
-@click.argument("path", type=EXISTING, metavar="SHARD|DIR")
+@click.argument("path", type=EXISTING_PLACE, metavar="SHARD|DIR")
 @click.option("--image", "number", type=NUMBER, metavar="I", help="Write composite I, from 0, as a picture.")
 @click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")
 @click.option("--sheet", type=FILE, help="Write a contact sheet of a folder of shards.")
+@cache_option
 @as_json
 def inspect_command(
-    *, path: Path, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
+    *, path: Place, number: int | None, out: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
     """Show what is in a shard or in a folder of shards, or write pictures of it.
 

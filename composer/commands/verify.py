@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...options import EXISTING_FOLDER, FOLDER, Share, as_json, print_result, say
+from ...options import EXISTING_FOLDER_PLACE, FOLDER, Share, as_json, cache_option, print_result, say
 
 if TYPE_CHECKING:
+    from ...storage.remote import Place
     from ..engines.engine import Engine
     from ..verification.verify import Scope, Verification
 
 
 @click.command("verify-composites")
-@click.argument("folders", nargs=-1, type=EXISTING_FOLDER, metavar="[DIR]...")
+@click.argument("folders", nargs=-1, type=EXISTING_FOLDER_PLACE, metavar="[DIR]...")
 @click.option(
     "--sources", type=FOLDER, help="Lists, fg/, alpha/, bg/.  [default: where the build found them]"
 )
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
     "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
 )
 @click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
+@cache_option
 @as_json
 def verify_command(
     *,
-    folders: tuple[Path, ...],
+    folders: tuple[Place, ...],
     sources: Path | None,
     quick: bool,
     sample: float,

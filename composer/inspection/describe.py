@@ -6,12 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...storage.remote import Place
 from ...text import count, size, table
 from ..shards.index import Index, read_index, versions_text
 from ..shards.reader import Shard
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Place) -> dict[str, Any]:
     """A shard's header and datasets, or a folder's index. Raises ShardError."""
     return _folder(path) if path.is_dir() else _shard(path)
 
@@ -24,9 +25,10 @@ def as_text(description: dict[str, Any]) -> str:
     return "\n".join([*head, *([""] if body else []), *body])
 
 
-def _shard(path: Path) -> dict[str, Any]:
+def _shard(path: Place) -> dict[str, Any]:
     with Shard(path) as shard:
         height, width = shard.shape
+        bytes_ = path.stat().st_size if isinstance(path, Path) else path.state().bytes
         pixels = len(shard) * height * width
         return {
             "shard": str(path),
@@ -36,8 +38,8 @@ def _shard(path: Path) -> dict[str, Any]:
             "first composite": shard.header.first,
             "composites": len(shard),
             "size": f"{width} x {height}",
-            "file": size(path.stat().st_size),
-            "bytes per composite pixel": round(path.stat().st_size / max(pixels, 1), 3),
+            "file": size(bytes_),
+            "bytes per composite pixel": round(bytes_ / max(pixels, 1), 3),
             "background radius": shard.header.background_radius,
             "versions": versions_text([shard.versions]),
             "backgrounds": list(shard.header.backgrounds),
@@ -62,7 +64,7 @@ def _order(index: Index) -> str:
     return f"not the official one: begun with {', then '.join(steps)}, then {index.per_fg:,} each"
 
 
-def _folder(folder: Path) -> dict[str, Any]:
+def _folder(folder: Place) -> dict[str, Any]:
     index = read_index(folder)
     shown = [asdict(record) for record in index.shards]
     empty = {key for key in ("label", "reading", "first") if not any(each[key] for each in shown)}

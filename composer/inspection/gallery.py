@@ -11,8 +11,9 @@ from ...errors import WrongUseError
 from ...files import part_of
 from ...names import composite_name
 from ...pages.assets import thumbnail
+from ...storage.remote import Place
 from ..pixels.trimap import trimap_of
-from ..shards.dataset import CompositeDataset
+from ..shards.dataset import CompositeDataset, open_as_stored
 from ..shards.reader import Shard
 
 _CELL = 200
@@ -22,7 +23,7 @@ _RADIUS = 10
 _COMPOSITES = 4
 
 
-def write_composite(path: Path, i: int, out: Path | None) -> Path:
+def write_composite(path: Place, i: int, out: Path | None) -> Path:
     """Write composite `i` of a shard, or of a folder of shards, as a picture; returns where it went.
 
     `out` is by default the composite's official name. Raises ShardError, WrongUseError for no such composite.
@@ -36,18 +37,18 @@ def write_composite(path: Path, i: int, out: Path | None) -> Path:
     return out
 
 
-def _composite(path: Path, i: int) -> tuple[str, UInt8Image]:
+def _composite(path: Place, i: int) -> tuple[str, UInt8Image]:
     if path.is_dir():
         sample = CompositeDataset(path)[i]
         return sample.name, sample.composite
-    with Shard(path) as shard:
+    with open_as_stored(path) as shard:
         if i >= len(shard):
             raise IndexError(f"composite {i} of {len(shard)} in {path}")
         header = shard.header
         return composite_name(header.foreground, header.first + i, header.label), shard.composite(i)
 
 
-def write_contact_sheet(folder: Path, out: Path) -> None:
+def write_contact_sheet(folder: Place, out: Path) -> None:
     """Write `contact_sheet(folder)` as a picture."""
     write_picture(contact_sheet(folder), out)
 
@@ -63,7 +64,7 @@ def write_picture(picture: Image.Image, path: Path) -> None:
         picture.save(part, format=kind)
 
 
-def contact_sheet(folder: Path, *, rows: int = 16) -> Image.Image:
+def contact_sheet(folder: Place, *, rows: int = 16) -> Image.Image:
     """One row a foreground: alpha, a trimap of radius 10, and up to four composites.
 
     At most `rows` foregrounds, spread over the list. Raises ShardError.

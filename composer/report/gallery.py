@@ -10,6 +10,7 @@ import numpy as np
 
 from ...pages.assets import Assets, Picture, placeholder
 from ..pixels.trimap import trimap_of
+from ..shards.dataset import open_as_stored
 from ..shards.decoder import TileDecoder, TileError
 from ..shards.layout import ShardError
 from ..shards.reader import Shard
@@ -116,7 +117,7 @@ def _exhibit(
         trouble = "There is nothing to show: the shard cannot be read, see its findings."
     else:
         try:
-            with Shard(report.folder / report.record.file) as shard:
+            with open_as_stored(report.folder / report.record.file) as shard:
                 pictures += _pictures(shard, assets)
                 suspect = Suspect(shard, (folder.asked or {}).get(report.record.file), assets)
                 if any(finding.check == "maps" for finding in findings):

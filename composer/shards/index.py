@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...files import file_sha256, write_text
+from ...files import file_sha256
 from ...names import stem
+from ...storage.publishing import publish_text
+from ...storage.remote import Place
+from ...storage.stores import StorageError
 from ...text import first_line
 from ..sources.images import MAX_PIXELS, MAX_SIDE
 from ..sources.order import Order, order_from
@@ -98,9 +101,9 @@ class Index:
         return hashlib.sha256(_text(self).encode()).hexdigest()
 
 
-def write_index(folder: Path, index: Index) -> None:
+def write_index(folder: Place, index: Index) -> None:
     """Write `folder`/index.json, atomically; the same index gives the same bytes."""
-    write_text(folder / INDEX_NAME, _text(index))
+    publish_text(folder / INDEX_NAME, _text(index))
 
 
 def _text(index: Index) -> str:
@@ -125,16 +128,18 @@ def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value or key not in names}
 
 
-def read_index(folder: Path) -> Index:
+def read_index(folder: Place) -> Index:
     """The index of a folder of shards. Raises ShardError where it is missing or broken."""
     path = folder / INDEX_NAME
     try:
-        if path.exists() and not path.is_file():
+        if isinstance(path, Path) and path.exists() and not path.is_file():
             raise ShardError(f"{path} is no file: remove it and run `dimtool build-dataset` again")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if (content.pop("format"), content.pop("version")) != (FORMAT, VERSION):
             raise ShardError(f"{path} is of another format or version: this release reads version {VERSION}")
         return _index_of(content)
+    except StorageError as error:
+        raise ShardError(str(error)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(f"{path} does not exist: finish `dimtool build-dataset` for it") from error
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -144,7 +149,13 @@ def read_index(folder: Path) -> Index:
         raise ShardError(what) from error
 
 
-def stated_total(folder: Path) -> object:
+def index_digest(folder: Place) -> str:
+    """SHA-256, in hexadecimal, of the index as it lies there. Raises OSError, StorageError."""
+    path = folder / INDEX_NAME
+    return file_sha256(path) if isinstance(path, Path) else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stated_total(folder: Place) -> object:
     """What the index gives as the sum of its composites, to be held against that sum. Raises OSError."""
     return json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")).get("composites")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...files import refuse_special
+from ...storage.remote import Parts, Place
 from ...text import first_line
 from ..sources.reading import Reading
 from .decoder import read_window
@@ -30,17 +31,20 @@ class Shard:
     Windows are (rows, columns) slices; only the tiles that they touch are read and decoded. Raises
     ShardError where the file is no shard of a version that this code knows. Not to be carried through a
     fork: open it anew in each process.
+
+    path: of the file, or in an object store, of which only the parts that are read travel: enough for a look
+    at the header. copied_to: where a copy of it lies here; `path` stays what messages name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place, *, copied_to: Path | None = None) -> None:
         self.path = path
         self._datasets: dict[str, h5py.Dataset] = {}
         self._sides: dict[str, int] = {}
         try:
-            refuse_special(path)
+            file = _openable(copied_to or path)
             # Finished shards never change, and network file systems often have no locks. A cache of chunks
             # would hold 30 MB a shard, of which no reader here wants anything a second time.
-            self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+            self._file = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
         except OSError as error:
             raise ShardError(f"{path} cannot be opened ({first_line(error)}): build it again") from error
         try:
@@ -254,3 +258,11 @@ class Shard:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _openable(place: Place) -> Path | Parts:
+    """What HDF5 takes. Raises OSError, StorageError."""
+    if isinstance(place, Path):
+        refuse_special(place)
+        return place
+    return place.opened()

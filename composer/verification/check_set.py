@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
+from ...storage.remote import Place
 from ...text import count
+from ..shards.dataset import existing
 from ..shards.index import INDEX_NAME, Index, by_index, stated_total
 from ..sources.manifest import ForegroundEntry, Manifest, shard_name
 from .check_shard import ShardFacts, ShardReport
@@ -20,7 +21,7 @@ from .findings import Finding, Tally
 class FolderReport:
     """A folder of shards; `manifest` is what its lists ask for, where the lists are there."""
 
-    folder: Path
+    folder: Place
     index: Index
     manifest: Manifest | None
     shards: tuple[ShardReport, ...]
@@ -34,11 +35,11 @@ class FolderReport:
         return entries | {each.shard_name: None for each in self.manifest.failures}
 
 
-def check_listing(folder: Path, index: Index) -> Tally:
+def check_listing(folder: Place, index: Index) -> Tally:
     """The files of a folder against its index: missing ones, and ones that it does not name."""
     tally = Tally()
     listed = {record.file for record in index.shards}
-    there = {path.name for path in folder.glob("*.h5") if path.is_file()}
+    there = existing(folder, listed)
     tally.tried["files"] += len(listed - there) + len(there - listed)
     for name in sorted(listed - there):
         tally.findings.append(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image
 from ...files import file_sha256
+from ...storage.remote import Place
+from ...storage.stores import StorageError
 from ...text import count, first_line
 from ..pixels.composition import composite
 from ..pixels.trimap import sample_centers, transition_distance, transition_region
@@ -61,7 +62,7 @@ class ShardFacts:
 class ShardReport:
     """What was found in one shard; `facts` is None where it cannot be read."""
 
-    folder: Path
+    folder: Place
     record: ShardRecord
     tally: Tally
     facts: ShardFacts | None = None
@@ -74,28 +75,36 @@ def check_shard(task: ShardTask) -> ShardReport:
     check_file(subject)
     facts = None
     try:
-        with Shard(subject.path) as shard:
+        with Shard(subject.path, copied_to=subject.file) as shard:
             subject.shard = shard
             if check_format(subject):
                 facts = _facts(subject)
                 check_maps(subject)
                 _check_composites(subject)
-    except (ShardError, RuntimeError, OSError) as error:  # HDF5 has them for damage to its own structures
+    except (
+        ShardError,
+        StorageError,
+        RuntimeError,
+        OSError,
+    ) as error:  # HDF5 has them for damage to its own structures
         subject.found("format", _without_path(error, subject.path))
     return ShardReport(folder=task.folder, record=task.record, tally=tally, facts=facts)
 
 
 def check_file(subject: Subject) -> None:
     """Size and SHA-256 of the file against the index."""
-    record, path = subject.task.record, subject.path
+    record = subject.task.record
     subject.tally.tried["files"] += 1
     try:
+        path = subject.file
         if (size := path.stat().st_size) != record.bytes:
             subject.found("files", "the file's size is wrong", expected=record.bytes, found=size)
         elif subject.task.hash_file and (found := file_sha256(path)) != record.sha256:
             subject.found("files", "the file's SHA-256 is wrong", expected=record.sha256, found=found)
     except OSError as error:
         subject.found("files", f"the file cannot be read: {error.strerror}")
+    except StorageError as error:
+        subject.found("files", f"the file cannot be read: {_without_path(error, subject.path)}")
 
 
 def check_format(subject: Subject) -> bool:
@@ -140,7 +149,7 @@ def _check_header(subject: Subject) -> None:
     if not shard.versions or shard.versions != record.versions:
         what = "it names other versions than the index"
         subject.found("format", what, expected=record.versions, found=shard.versions)
-    end, size = end_of_file(subject.path), subject.path.stat().st_size
+    end, size = end_of_file(subject.file), subject.file.stat().st_size
     if end != size:
         what = "the file does not end where it says" if end else "it does not begin as a shard does"
         subject.found("format", what, expected=end, found=size)
@@ -244,6 +253,6 @@ def _facts(subject: Subject) -> ShardFacts:
     )
 
 
-def _without_path(error: Exception, path: Path) -> str:
+def _without_path(error: Exception, path: Place) -> str:
     advice = ": run `dimtool verify-composites`"
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ").removesuffix(advice)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
+from ...storage.remote import Place
 from ..building.work import fit_source
 from ..shards.reader import Shard
 from ..sources.images import Source, SourceError, read_background, read_foreground
@@ -69,7 +69,7 @@ class Originals:
         return fit_source(original.source, *self.shard.shape)
 
     def _decode(
-        self, read: Callable[[Path, Reading], Source], path: Path, digests: NDArray[np.uint8]
+        self, read: Callable[[Place, Reading], Source], path: Place, digests: NDArray[np.uint8]
     ) -> Original:
         """As the shard says that its sources were read."""
         reading = self.shard.header.reading
@@ -80,7 +80,7 @@ class Originals:
         return self.shard.source_digests
 
 
-def decode(read: Callable[[Path], Source], path: Path, digests: NDArray[np.uint8]) -> Original:
+def decode(read: Callable[[Place], Source], path: Place, digests: NDArray[np.uint8]) -> Original:
     """Read a source and hold it against its two digests, of the file and of its pixels."""
     try:
         source = read(path)

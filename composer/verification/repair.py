@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...files import lock_notes
 from ...progress import Reporter
+from ...storage.remote import Place
 from ..building.scratch import sole_builder
 from ..building.work import Built, ShardJob, build_shard, examine_shard
 from ..engines.engine import Engine
@@ -126,14 +127,14 @@ def _rebuild(
     return records, failures
 
 
-def _put(folder: Path, built: ShardRecord) -> None:
+def _put(folder: Place, built: ShardRecord) -> None:
     """Into the index as it is now, hours after the verification, in place of that shard's record alone."""
     index = read_index(folder)
     shards = tuple(built if record.file == built.file else record for record in index.shards)
     write_index(folder, replace(index, shards=shards))
 
 
-def _meanwhile(folder: Path, entry: ForegroundEntry) -> Failure:
+def _meanwhile(folder: Place, entry: ForegroundEntry) -> Failure:
     path = folder / entry.shard_name
     error = f"{path} was built anew or left the index since it was verified: verify again"
     return entry.failure([error])
@@ -148,7 +149,7 @@ def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
     return job.entry.failure([error])
 
 
-def _told(folder: Path, failure: Failure) -> list[Finding]:
+def _told(folder: Place, failure: Failure) -> list[Finding]:
     return [
         Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
         for error in failure.errors

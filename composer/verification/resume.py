@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...storage.remote import Place
 from ..building.records import stamp_of
 from ..shards.layout import VERSION, current_versions
 from .check_shard import ShardFacts, ShardReport
@@ -29,7 +30,7 @@ class Notebook:
     time and inode. Where the cache cannot be written, a verification begins anew.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Place]) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         named = "\0".join(sorted(str(folder.resolve()) for folder in folders))
         self.path = cache / "dimtool" / f"verify-{hashlib.sha256(named.encode()).hexdigest()[:16]}.jsonl"

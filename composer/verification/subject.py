@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import UInt8Image, UInt8Mask
+from ...storage.cache import local_file
+from ...storage.remote import Place
 from ..pixels.trimap import background_band
 from ..shards.index import ShardRecord
 from ..shards.reader import Shard
@@ -26,7 +28,7 @@ class ShardTask:
     hash_file: whether to compare the file's SHA-256. maps: whether to compute distance and centers again.
     """
 
-    folder: Path
+    folder: Place
     split: str
     record: ShardRecord
     entry: ForegroundEntry | None = None
@@ -44,8 +46,13 @@ class Subject:
     shard: Shard = field(init=False)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return self.task.folder / self.task.record.file
+
+    @cached_property
+    def file(self) -> Path:
+        """Where it can be read here: itself, or a copy of an object. Raises OSError, StorageError."""
+        return local_file(self.path)
 
     def found(
         self,

@@ -15,8 +15,10 @@ from typing import Any
 
 from ...errors import WrongUseError
 from ...progress import Reporter
+from ...storage.remote import Place
 from ..building.scratch import read_lists, read_places
 from ..engines.engine import Engine
+from ..shards.dataset import existing
 from ..shards.index import INDEX_NAME, Index, read_index
 from ..shards.layout import ShardError
 from ..sources.folders import ManifestError
@@ -100,7 +102,7 @@ class Verification:
 
 
 def verify_composites(
-    paths: Sequence[Path], scope: Scope, *, engine: Engine, reporter: Reporter[ShardReport]
+    paths: Sequence[Place], scope: Scope, *, engine: Engine, reporter: Reporter[ShardReport]
 ) -> Verification:
     """Run every check over the folders of shards at or directly below `paths`.
 
@@ -112,7 +114,7 @@ def verify_composites(
     plans, skipped = _plans(paths, scope, total)
     tasks = _sampled([task for plan in plans for task in plan.tasks(scope)], scope)
     reporter.planned(sum(map(_count, tasks)))
-    reports: dict[tuple[Path, str], ShardReport] = {}
+    reports: dict[tuple[Place, str], ShardReport] = {}
     notebook = Notebook([plan.folder for plan in plans])
     before = [] if scope.quick else notebook.known(tasks)
     done = {(report.folder, report.record.file) for report in before}
@@ -149,7 +151,7 @@ def _died(task: ShardTask) -> ShardReport:
     return ShardReport(folder=task.folder, record=task.record, tally=Tally([finding], Counter(format=1)))
 
 
-def shard_folders(paths: Sequence[Path]) -> list[Path]:
+def shard_folders(paths: Sequence[Place]) -> list[Place]:
     """The folders of shards at or directly below `paths`. Raises WrongUseError where there is none."""
     found = []
     for path in paths:
@@ -161,7 +163,7 @@ def shard_folders(paths: Sequence[Path]) -> list[Path]:
     return list({each.resolve(): each for each in reversed(found)}.values())[::-1]
 
 
-def _holds_shards(path: Path) -> bool:
+def _holds_shards(path: Place) -> bool:
     return path.is_dir() and ((path / INDEX_NAME).exists() or any(path.glob("*.h5")))
 
 
@@ -169,12 +171,13 @@ def _holds_shards(path: Path) -> bool:
 class _Plan:
     """A folder that is to be verified, with its index, and its lists and sources where they are there."""
 
-    folder: Path
+    folder: Place
     index: Index
     manifest: Manifest | None
 
     def tasks(self, scope: Scope) -> list[ShardTask]:
         """The shards that are there; check_listing names those that are not."""
+        there = existing(self.folder, {record.file for record in self.index.shards})
         entries = {each.shard_name: each for each in self.manifest.entries} if self.manifest else {}
         return [
             ShardTask(
@@ -187,17 +190,17 @@ class _Plan:
                 maps=not scope.quick,
             )
             for record in self.index.shards
-            if (self.folder / record.file).is_file()
+            if record.file in there
         ]
 
-    def report(self, reports: dict[tuple[Path, str], ShardReport]) -> FolderReport:
+    def report(self, reports: dict[tuple[Place, str], ShardReport]) -> FolderReport:
         """The folder with the reports of its shards, in the order of the index."""
         there = [reports.get((self.folder, record.file)) for record in self.index.shards]
         shards = tuple(report for report in there if report is not None)
         return FolderReport(folder=self.folder, index=self.index, manifest=self.manifest, shards=shards)
 
 
-def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Plan], list[Skipped]]:
+def _plans(paths: Sequence[Place], scope: Scope, tally: Tally) -> tuple[list[_Plan], list[Skipped]]:
     plans: list[_Plan] = []
     skipped: list[Skipped] = []
     for folder in shard_folders(paths):
@@ -219,7 +222,7 @@ def _plans(paths: Sequence[Path], scope: Scope, tally: Tally) -> tuple[list[_Pla
     return plans, skipped
 
 
-def _skipped(folder: Path, no_sources: str, scope: Scope) -> Iterator[Skipped]:
+def _skipped(folder: Place, no_sources: str, scope: Scope) -> Iterator[Skipped]:
     """What of a folder is not looked at."""
     parts = [("the sources", no_sources)] if no_sources else []
     if scope.quick:
@@ -229,7 +232,7 @@ def _skipped(folder: Path, no_sources: str, scope: Scope) -> Iterator[Skipped]:
     return (Skipped(folder=str(folder), what=what, why=why) for what, why in parts)
 
 
-def _manifest(folder: Path, index: Index, scope: Scope) -> tuple[Manifest | None, str]:
+def _manifest(folder: Place, index: Index, scope: Scope) -> tuple[Manifest | None, str]:
     """The lists, and why the sources are not compared."""
     built_from = read_lists(folder)
     if scope.sources is not None:
@@ -269,7 +272,7 @@ def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
     )
 
 
-def _missing_sources(folder: Path, manifest: Manifest) -> Tally:
+def _missing_sources(folder: Place, manifest: Manifest) -> Tally:
     findings = [
         Finding(check="source", folder=str(folder), shard=failure.shard_name, what=error)
         for failure in manifest.failures

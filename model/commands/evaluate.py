@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ...options import EXISTING, EXISTING_FOLDER, FOLDER, as_json, print_result
+from ...options import EXISTING, EXISTING_FOLDER, FOLDER, PLACE, as_json, cache_option, print_result
 
 if TYPE_CHECKING:
+    from ...storage.remote import Place
     from ..evaluation.images import Images
     from ..evaluation.predictors import Predictor
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 @click.command("evaluate")
 @click.option("--checkpoint", type=EXISTING, help="A model.safetensors, or the folder of a run.")
 @click.option("--pred-dir", type=EXISTING_FOLDER, help="Or anyone's predictions, matched by name.")
-@click.option("--shards", type=FOLDER, default="shards/test", show_default=True, help="What to score it on.")
+@click.option("--shards", type=PLACE, default="shards/test", show_default=True, help="What to score it on.")
+@cache_option
 @click.option("--truth-dir", type=EXISTING_FOLDER, help="Or true alphas, by composite or foreground.")
 @click.option("--trimap-dir", type=EXISTING_FOLDER, help="Trimaps; the official ones make scores comparable.")
 @click.option("--image-dir", type=EXISTING_FOLDER, help="With --truth-dir: the images that a model needs.")
@@ -116,7 +118,7 @@ def _subject(
 def _images(
     pred_dir: Path | None,
     *,
-    shards: Path,
+    shards: Place,
     shards_given: bool,
     truth_dir: Path | None,
     trimap_dir: Path | None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...options import FILE, FOLDER, PATH, Numbers, Share, as_json, print_result
+from ...options import FILE, FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
 from .types import ByStage, Often
 from .updates import update_options
 from .values import read_config, read_recipe
@@ -32,7 +32,8 @@ from .variation import variation_options
     callback=read_config,
     help="A TOML file of these options, `batch-size = 16`; it wins over --recipe, the command line over it.",
 )
-@click.option("--shards", type=FOLDER, default="shards/train", show_default=True, help="What to train on.")
+@click.option("--shards", type=PLACE, default="shards/train", show_default=True, help="What to train on.")
+@cache_option
 @click.option("--out", type=FOLDER, default="runs/dim", show_default=True, help="The run's folder.")
 @click.option(
     "--stage",
@@ -147,7 +148,7 @@ from .variation import variation_options
     "--stage2-radius", type=click.IntRange(min=0), default=10, show_default=True, help="Of stage 2's trimaps."
 )
 @variation_options
-@click.option("--val-shards", type=FOLDER, help="Validate on these (never the test set).")
+@click.option("--val-shards", type=PLACE, help="Validate on these (never the test set).")
 @click.option(
     "--val-share",
     type=Share(),

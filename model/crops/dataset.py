@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -18,6 +17,7 @@ from ...composer.shards.layout import ShardError
 from ...composer.shards.reader import Shard
 from ...errors import WrongUseError
 from ...names import composite_name
+from ...storage.remote import Place
 from .backgrounds import BackgroundFinder
 from .batches import CROP, OTHER, VARY, Position
 from .layers import filter_reach
@@ -40,7 +40,7 @@ class TrainingCrops(Dataset[Crop]):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place | str,
         config: CropConfig | None = None,
         *,
         seed: int = 0,
@@ -64,16 +64,16 @@ class TrainingCrops(Dataset[Crop]):
     def _count(self, number: int, file: str) -> int:
         """How many composites of a shard there are to be cropped."""
         try:
-            shard = self.composites.shard(number)
-            if shard.center_count == 0:
-                self.left_out.append(file)
-                return 0
+            with self.composites.head(number) as shard:
+                if shard.center_count == 0:
+                    self.left_out.append(file)
+                    return 0
+                _check_reach(self.config, shard)
         except ShardError:
             if not self.skip_bad:
                 raise
             self.unreadable.append(file)
             return 0
-        _check_reach(self.config, shard)
         return self.composites.record(number).composites
 
     def __len__(self) -> int:

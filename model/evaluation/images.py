@@ -18,6 +18,7 @@ from ...composer.sources.images import image_size, read_background
 from ...composer.sources.mattes import read_trimap, read_truth
 from ...files import file_sha256
 from ...names import stem
+from ...storage.remote import Place
 from ...text import count, sides
 from .pairing import EvaluationError, Files, Named, guess_foreground, match, match_own
 from .scoring import Item
@@ -70,7 +71,7 @@ class ShardImages:
     is missing, at once: it should not show after an hour.
     """
 
-    def __init__(self, shards: Path, trimaps: Trimaps) -> None:
+    def __init__(self, shards: Place, trimaps: Trimaps) -> None:
         self.composites = CompositeDataset(shards)
         self.where, self.pictures = str(shards), True
         self.trimaps_used, self.own_trimaps = str(trimaps), trimaps.folder is not None

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ...composer.sources.folders import FolderIndex
 from ...errors import DimtoolError
@@ -60,7 +60,7 @@ class Files:
             raise EvaluationError(
                 f"{names[0]} and {names[1]} in {self.root} have the same stem: rename or remove one"
             )
-        return self._index.find(names[0])
+        return cast(Path, self._index.find(names[0]))  # as its root is a path
 
 
 def match(files: Files, images: Sequence[Named], *, known: bool) -> list[Path]:

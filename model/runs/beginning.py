@@ -11,10 +11,11 @@ from typing import Any
 import accelerate
 import torch
 
-from ...composer.shards.index import INDEX_NAME
+from ...composer.shards.index import index_digest
 from ...composer.shards.layout import ShardError, current_versions
 from ...errors import WrongUseError
-from ...files import file_sha256, write_text
+from ...files import write_text
+from ...storage.remote import Place
 from ..network.checkpoint import (
     CHECKPOINT_FOLDER,
     PART_SUFFIX,
@@ -45,7 +46,7 @@ def begin_run(config: TrainConfig) -> list[str]:
     checkpoint after the last whole one is set aside; of the logs what comes after that goes, since it comes
     again. Raises RunError where the folder is another run's.
     """
-    folder, digest = config.out, index_digest(config.shards)
+    folder, digest = config.out, shards_digest(config.shards)
     sound, notes = _find_sound(folder / CHECKPOINT_FOLDER)
     before = None if sound is None else _read_before(config, digest)
     content = {"config": _values(config, before), "shards_sha256": digest, "versions": versions()}
@@ -163,10 +164,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def index_digest(shards: Path) -> str:
+def shards_digest(shards: Place) -> str:
     """SHA-256 of the index, which tells one folder of shards from another. Raises ShardError."""
     try:
-        return file_sha256(shards / INDEX_NAME)
+        return index_digest(shards)
     except FileNotFoundError as error:
         raise ShardError(
             f"{shards} holds no shards: run `dimtool build-dataset`, or name them with --shards"

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from ...composer.pixels.trimap import MAX_DISTANCE
 from ...errors import WrongUseError
+from ...storage.remote import Place
 from ..crops.reading import CropConfig
 from ..crops.variation import Variation
 from ..network.dim import ModelConfig, Stage
@@ -93,17 +94,17 @@ class StagePlan:
 class TrainConfig:
     """Everything that decides a run.
 
-    shards: a folder with index.json. stages: which of 1, 2, 3, in this order. steps: of each stage, in all,
-    resumed or not; epochs: the same in passes over the data, where steps is not given. batch_size: of all
-    processes together. steps, batch_size and learning_rate are one number, or one for each of the three
-    stages. val_every, save_every: steps, or an interval's text, see `read_interval`. val_share: of the
-    foregrounds, held out for validation, unless val_shards names a folder of its own. stage2_radius: the
-    trimaps' one radius in stage 2. warmup: the share of each stage's steps in which the rate rises.
-    accumulate: the parts of a batch that are computed one after the other. Defaults are the paper's, where it
-    says, and its best reimplementations' otherwise.
+    shards: a folder with index.json, here or in an object store. stages: which of 1, 2, 3, in this order.
+    steps: of each stage, in all, resumed or not; epochs: the same in passes over the data, where steps is
+    not given. batch_size: of all processes together. steps, batch_size and learning_rate are one number,
+    or one for each of the three stages. val_every, save_every: steps, or an interval's text, see
+    `read_interval`. val_share: of the foregrounds, held out for validation, unless val_shards names a
+    folder of its own. stage2_radius: the trimaps' one radius in stage 2. warmup: the share of each
+    stage's steps in which the rate rises. accumulate: the parts of a batch that are computed one after
+    the other. Defaults are the paper's, where it says, and its best reimplementations' otherwise.
     """
 
-    shards: Path = Path("shards/train")
+    shards: Place = Path("shards/train")
     out: Path = Path("runs/dim")
     stages: tuple[Stage, ...] = (1, 2, 3)
     steps: int | tuple[int, ...] | None = None
@@ -137,7 +138,7 @@ class TrainConfig:
     colour: float = 0.0
     noise: float = 0.0
     jpeg: float = 0.0
-    val_shards: Path | None = None
+    val_shards: Place | None = None
     val_share: float = 0.05
     val_count: int = 50  # composites looked at, whole, in each validation
     val_every: int | str = 5_000

@@ -21,6 +21,7 @@ from accelerate.state import AcceleratorState
 
 from ...composer.shards.dataset import CompositeDataset
 from ...errors import WrongUseError
+from ...storage.remote import Place
 from ...text import count
 from ..crops.dataset import TrainingCrops
 from ..network.checkpoint import load_checkpoint, load_model
@@ -32,7 +33,7 @@ from ..network.snapshot import fill_state, state_of
 from ..network.vgg16 import load_vgg16
 from ..processes.launching import launch
 from ..processes.ranks import Ranks, SharedError, end_of_a_peer_told
-from ..runs.beginning import TENSORBOARD, RunError, index_digest, versions
+from ..runs.beginning import TENSORBOARD, RunError, shards_digest, versions
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, open_run
 from ..updates.layers import freeze_layers
@@ -113,9 +114,9 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
 def _common(config: TrainConfig) -> dict[str, Any]:
     """What must be the same in all processes: options, but for places on the disk; data; versions."""
     values = {key: value for key, value in config.values().items() if key not in _OWN}
-    shards = {"the shards' digest": index_digest(config.shards)}
+    shards = {"the shards' digest": shards_digest(config.shards)}
     if config.val_shards is not None:
-        shards["the validation shards' digest"] = index_digest(config.val_shards)
+        shards["the validation shards' digest"] = shards_digest(config.val_shards)
     return {**values, **shards, **versions()}
 
 
@@ -254,6 +255,8 @@ class Trainer:
         )
         self._tell(crops.left_out, "without a transition pixel to crop around")
         self._tell(crops.unreadable, "that cannot be read")
+        if note := crops.composites.room_note:
+            self.reporter.note(note)
         if not len(crops):
             raise RunError(f"{self.config.shards} has no composite to train on: build others")
         return crops
@@ -285,8 +288,8 @@ def split_data(config: TrainConfig) -> Data:
     return train_shards, ValidationSet(there, numbers, config.val_radius, config.skip_bad)
 
 
-def _opened(folder: Path) -> CompositeDataset:
-    index_digest(folder)  # whose error, where there are no shards, says what to do
+def _opened(folder: Place) -> CompositeDataset:
+    shards_digest(folder)  # whose error, where there are no shards, says what to do
     composites = CompositeDataset(folder)
     if composites.index.split == "test":
         raise RunError(f"{folder} is a test set: a model trained or picked on it has no score to show")

@@ -18,10 +18,9 @@ from torch import Tensor
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN, trimap_of
 from ...composer.shards.dataset import Composite, CompositeDataset
-from ...composer.shards.index import INDEX_NAME
+from ...composer.shards.index import index_digest
 from ...composer.shards.layout import ShardError
 from ...errors import WrongUseError
-from ...files import file_sha256
 from ..inference.matter import Matter, to_uint8
 from ..metrics import sad
 from ..processes.ranks import Ranks
@@ -57,7 +56,7 @@ class ValidationSet:
     @property
     def digest(self) -> str:
         """Tells one set from another: SHA-256 of the dataset's index, the numbers and the radius."""
-        index = file_sha256(self.composites.folder / INDEX_NAME)
+        index = index_digest(self.composites.folder)
         return hashlib.sha256(f"{index} {list(self.numbers)} {self.radius}".encode()).hexdigest()
 
 
@@ -109,11 +108,14 @@ def _mattes(composites: CompositeDataset, *, skip_bad: bool) -> Iterator[tuple[i
         if record.index in told:
             continue
         try:
-            yield number, composites.shard(number).source_digests["alpha"][1].tobytes()
-            told.add(record.index)
+            with composites.head(number) as shard:
+                digest = shard.source_digests["alpha"][1].tobytes()
         except ShardError:
             if not skip_bad:
                 raise
+            continue
+        told.add(record.index)
+        yield number, digest
 
 
 def pick(composites: CompositeDataset, shards: Sequence[int], count: int) -> list[int]:
