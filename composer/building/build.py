@@ -6,15 +6,17 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
-from ...files import lock_notes, write_text
+from ...files import lock_notes
 from ...progress import Reporter
+from ...storage.publishing import publish_text
+from ...storage.remote import Place
 from ...text import json_text
 from ..engines.engine import Engine
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
 from .faint import faint_mattes
+from .objects import ObjectJournal
 from .plan import make_plan
 from .records import Journal
 from .scratch import sole_builder, write_lists
@@ -29,7 +31,7 @@ class Summary:
     fingerprint: of the index, see there.
     """
 
-    folder: Path
+    folder: Place
     split: str
     asked: int
     foregrounds: int
@@ -44,7 +46,7 @@ class Summary:
 
 def build_dataset(
     manifest: Manifest,
-    folder: Path,
+    folder: Place,
     *,
     engine: Engine,
     reporter: Reporter[ShardRecord | Failure],
@@ -92,7 +94,7 @@ def _tell(reporter: Reporter[ShardRecord | Failure], notes: Iterable[str]) -> No
 
 def _gather(
     outcomes: Iterable[Built | Failure],
-    journal: Journal,
+    journal: Journal | ObjectJournal,
     reporter: Reporter[ShardRecord | Failure],
     *,
     keep_going: bool,
@@ -123,12 +125,12 @@ def _outcomes(
 
 
 def _finish(
-    manifest: Manifest, folder: Path, records: Sequence[ShardRecord], failures: Sequence[Failure]
+    manifest: Manifest, folder: Place, records: Sequence[ShardRecord], failures: Sequence[Failure]
 ) -> Index:
     """Write failures.jsonl (or remove it) and, last of all, index.json."""
     path = folder / FAILURES_NAME
     if failures:
-        write_text(path, "".join(map(_failure_line, _ordered(failures))))
+        publish_text(path, "".join(map(_failure_line, _ordered(failures))))
     else:
         path.unlink(missing_ok=True)
     index = Index(

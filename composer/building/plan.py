@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ...storage.remote import Place, Remote
 from ..engines.engine import Engine
 from ..shards.index import ShardRecord
 from ..shards.layout import ShardError, ShardHeader, current_versions
@@ -28,7 +29,7 @@ class Plan:
 
 def make_plan(
     manifest: Manifest,
-    folder: Path,
+    folder: Place,
     *,
     engine: Engine,
     known: dict[str, Known],
@@ -47,6 +48,9 @@ def make_plan(
     there = {path.name for path in folder.glob("*.h5")}
     listed = [each.shard_name for each in manifest.entries] + [each.shard_name for each in manifest.failures]
     _refuse_strangers(folder, there - set(listed))
+    if isinstance(folder, Remote):
+        # Whether another is whole nobody knows without downloading it.
+        there &= known.keys()
     gone = [each for each in manifest.failures if each.shard_name in there]
     orphans, oddities = _orphans(manifest, folder, gone, known)
     present = [job for job in jobs if job.path.name in there]
@@ -62,7 +66,7 @@ def make_plan(
 
 
 def _orphans(
-    manifest: Manifest, folder: Path, failures: Sequence[Failure], known: dict[str, Known]
+    manifest: Manifest, folder: Place, failures: Sequence[Failure], known: dict[str, Known]
 ) -> tuple[list[ShardRecord], list[str]]:
     """Shards whose sources are gone since: they stay, only not compared with those; notes on broken ones."""
     kept, notes = [], []
@@ -87,14 +91,14 @@ def _orphans(
     return kept, notes
 
 
-def _clash(path: Path, why: str, more: str = "") -> BuildError:
+def _clash(path: Place, why: str, more: str = "") -> BuildError:
     return BuildError(
         f"{path} was built from other input: {why}{more}. "
         "Build into another --out, or remove the shards to have them built again"
     )
 
 
-def _refuse_strangers(folder: Path, names: Collection[str]) -> None:
+def _refuse_strangers(folder: Place, names: Collection[str]) -> None:
     if names:
         others = f" and {len(names) - 1} others are" if len(names) > 1 else " is"
         raise BuildError(

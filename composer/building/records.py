@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...files import named, write_text
+from ...storage.remote import Place, Remote
 from ..shards.index import ShardRecord, record_from, record_of
 from ..shards.layout import ShardError
 
 
 class Stamp(NamedTuple):
-    """What tells a file from another that took its name: a rename keeps all three, a new file has others."""
+    """What tells a file from another that took its name: a rename keeps all three, a new file has others.
+
+    mtime_ns: of an object in a store, what the store gives as the mark of its content.
+    """
 
     bytes: int
-    mtime_ns: int
+    mtime_ns: int | str
     inode: int
 
 
@@ -29,13 +33,15 @@ class Known:
     stamp: Stamp
 
 
-def stamp_of(path: Path) -> Stamp:
-    """The stamp of a file. Raises OSError."""
+def stamp_of(path: Place) -> Stamp:
+    """The stamp of a file. Raises OSError, StorageError."""
+    if isinstance(path, Remote):
+        return Stamp(*(path.stored or path.state()), 0)
     found = path.stat()
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def trusted(known: Known | None, path: Path) -> ShardRecord:
+def trusted(known: Known | None, path: Place) -> ShardRecord:
     """A record from before if it is of the very file at `path`, else a new one.
 
     Raises ShardError, also for a file of other bytes than were recorded though nothing that decides them is
@@ -43,6 +49,8 @@ def trusted(known: Known | None, path: Path) -> ShardRecord:
     """
     if known and known.stamp == stamp_of(path):
         return known.record
+    if isinstance(path, Remote):
+        raise ShardError(f"{path} has been replaced meanwhile: give the same command again")
     record = record_of(path)
     if known and record.sha256 != known.record.sha256:
         same = replace(record, sha256=known.record.sha256, bytes=known.record.bytes) == known.record

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WrongUseError
-from ...files import LockedError, locked, own_scratch, write_text
+from ...files import LockedError, locked, own_scratch
 from ...names import labels
+from ...storage.lock import held
+from ...storage.publishing import publish_text
+from ...storage.remote import WRITABLE, Place, Remote, read_place
 from ..shards.index import read_index
 from ..shards.layout import ShardError
 from ..sources.lists import SPLITS, Lists
 from ..sources.order import Order, order_from
 from ..sources.places import Begun
+from .objects import LOCK, STATE, ObjectJournal, abandon_uploads, beside
 from .records import Journal
 
-_NAME = ".build"
 _LISTS = "lists.json"
 _PLACES = "places.json"
 
@@ -37,15 +40,41 @@ class Hold:
     system has no locks, so that nothing is known of others.
     """
 
-    journal: Journal
+    journal: Journal | ObjectJournal
     scratch: Path
     alone: bool
 
 
 @contextmanager
-def sole_builder(folder: Path) -> Iterator[Hold]:
+def sole_builder(folder: Place) -> Iterator[Hold]:
     """Hold the folder's lock, rid of what a killed build left. Raises BuildError where another one has it."""
-    state = folder / _NAME
+    with _among_objects(folder) if isinstance(folder, Remote) else _on_disk(folder) as hold:
+        yield hold
+
+
+def refuse_unwritable(folder: Place) -> None:
+    """Raise BuildError where a folder is in a store that is only read."""
+    if isinstance(folder, Remote) and folder.protocol not in WRITABLE:
+        raise BuildError(f"{folder} can only be read: give an --out of {', '.join(WRITABLE)}, or a path")
+
+
+@contextmanager
+def _among_objects(folder: Remote) -> Iterator[Hold]:
+    refuse_unwritable(folder)
+    own = beside(folder)
+    own.mkdir(parents=True, exist_ok=True)
+    try:
+        # The folder for unfinished files is named after the hold: the workers know it by that.
+        with own_scratch(own) as scratch, held(folder / STATE / LOCK, own, scratch.name) as alone:
+            abandon_uploads(folder)
+            yield Hold(journal=ObjectJournal(folder), scratch=scratch, alone=alone)
+    except LockedError as error:
+        raise BuildError(str(error)) from error
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[Hold]:
+    state = folder / STATE
     try:
         state.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -65,11 +94,11 @@ def sole_builder(folder: Path) -> Iterator[Hold]:
 
 def _sweep(folder: Path) -> None:
     """Remove what is left of an index and of notes that were under way."""
-    for part in (*(folder / _NAME).glob(".*.part"), *folder.glob(".*.json*.part")):
+    for part in (*(folder / STATE).glob(".*.part"), *folder.glob(".*.json*.part")):
         part.unlink(missing_ok=True)
 
 
-def write_lists(folder: Path, lists: Lists, begun: Begun | None = None) -> None:
+def write_lists(folder: Place, lists: Lists, begun: Begun | None = None) -> None:
     """Keep where lists and sources are, for the verification: a fact of this machine, not of the shards.
 
     And the names by place, for builds to come.
@@ -77,20 +106,20 @@ def write_lists(folder: Path, lists: Lists, begun: Begun | None = None) -> None:
     By the names that were given: what lies beside a list is not beside what a link of its name leads to.
     """
     values = {
-        key: str(value.absolute()) if isinstance(value, Path) else value
+        key: str(value.absolute()) if isinstance(value, Path | Remote) else value
         for key, value in asdict(lists).items()
     }
-    write_text(folder / _NAME / _LISTS, json.dumps(values, indent=1) + "\n")
+    publish_text(folder / STATE / _LISTS, json.dumps(values, indent=1) + "\n")
     if begun is not None:
         values = {**asdict(begun), **asdict(begun.order)}
         places = {key: value for key, value in values.items() if key not in ("built", "order")}
-        write_text(folder / _NAME / _PLACES, json.dumps(places, indent=1) + "\n")
+        publish_text(folder / STATE / _PLACES, json.dumps(places, indent=1) + "\n")
 
 
-def read_places(folder: Path) -> Begun | None:
+def read_places(folder: Place) -> Begun | None:
     """The names by place that a build of `folder` was begun with, and what is built; None where unknown."""
     try:
-        values: dict[str, Any] = json.loads((folder / _NAME / _PLACES).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / STATE / _PLACES).read_text(encoding="utf-8"))
         order = order_from({key: values.pop(key) for key in ("per_fg", "cuts", "grown") if key in values})
         for key in ("foregrounds", "backgrounds"):
             values[key] = tuple(values[key])
@@ -102,7 +131,7 @@ def read_places(folder: Path) -> Begun | None:
     return replace(begun, built=_built(folder, begun.foregrounds)) if known else None
 
 
-def read_begun(folder: Path) -> tuple[Begun | None, Order | None]:
+def read_begun(folder: Place) -> tuple[Begun | None, Order | None]:
     """What a build of `folder` goes on with: the names by place; where those are lost, the index's order."""
     begun = read_places(folder)
     try:
@@ -111,7 +140,7 @@ def read_begun(folder: Path) -> tuple[Begun | None, Order | None]:
         return begun, None
 
 
-def _built(folder: Path, foregrounds: Sequence[str]) -> frozenset[tuple[int, int]]:
+def _built(folder: Place, foregrounds: Sequence[str]) -> frozenset[tuple[int, int]]:
     """The pieces whose shards are there, by the files' names; another foreground's count as a first one."""
     named, built = labels(foregrounds), set()
     for path in folder.glob("*.h5"):
@@ -123,12 +152,12 @@ def _built(folder: Path, foregrounds: Sequence[str]) -> frozenset[tuple[int, int
     return frozenset(built)
 
 
-def read_lists(folder: Path) -> Lists | None:
+def read_lists(folder: Place) -> Lists | None:
     """What `write_lists` kept; None where there is nothing of use (shards brought from elsewhere)."""
     try:
-        values: dict[str, Any] = json.loads((folder / _NAME / _LISTS).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / STATE / _LISTS).read_text(encoding="utf-8"))
         for key in ("fg_list", "fg_dir", "alpha_dir", "bg_list", "bg_dir"):
-            values[key] = None if values[key] is None else Path(values[key])
+            values[key] = None if values[key] is None else read_place(values[key])
         lists = Lists(**values)
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from ...arrays import UInt8Image
 from ...errors import DimtoolError
-from ...files import file_sha256, publish
+from ...files import file_sha256
+from ...storage.cache import local_file
+from ...storage.lock import is_held
+from ...storage.publishing import publish_file
+from ...storage.remote import Place, Remote
+from ...storage.stores import StorageError
 from ...text import first_line
 from ..pixels.composition import Compositor, fit_background
 from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
@@ -22,6 +27,7 @@ from ..sources.images import Source, SourceError, image_size, read_background, r
 from ..sources.manifest import Failure, ForegroundEntry
 from ..sources.mattes import read_alpha
 from .alike import reads_alike
+from .objects import LOCK, STATE, beside
 from .records import Known, trusted
 
 
@@ -33,20 +39,29 @@ class DiskFullError(DimtoolError):
 class ShardJob:
     """Build `entry` into `folder`; unfinished files live in `scratch`, on the same file system.
 
-    Once `scratch` is gone, so is who asked for the shard: nothing more is built or published.
+    Once `scratch` is gone, so is who asked for the shard: nothing more is built or published. A folder in an
+    object store is asked instead whether it is still held for this `scratch`, which then is on the worker's
+    own disk.
     sha256: what the file must be, in hexadecimal, where it is to be what it was before.
     """
 
     entry: ForegroundEntry
     split: str
-    folder: Path
+    folder: Place
     scratch: Path
     sha256: str = ""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """The shard's final name."""
         return self.folder / self.entry.shard_name
+
+    @property
+    def workplace(self) -> Path:
+        """Where the unfinished file lies: of a shard to be uploaded, on whatever machine builds it."""
+        if isinstance(self.folder, Remote):
+            return beside(self.folder) / self.scratch.name
+        return self.scratch
 
     @property
     def header(self) -> ShardHeader:
@@ -91,13 +106,15 @@ def build_shard(job: ShardJob) -> Built | Failure:
     A source that cannot be used gives a Failure with a line for each such file of this foreground. Raises
     DiskFullError; whatever happens, nothing incomplete appears under the final name.
     """
-    part = job.scratch / f"{uuid.uuid4().hex}.part"
+    part = job.workplace / f"{uuid.uuid4().hex}.part"
     try:
+        _prepare(job)
         matte = read_matte(job.entry)
         write_shard(part, job.header, matte, _layers(job, matte))
         record = record_of(part, job.path.name)
         _refuse_another(record, job)
-        publish(part, job.path)
+        _prepare(job)
+        publish_file(part, job.path, record.sha256)
     except SourceError as error:
         errors = (str(error), *_background_errors(job.entry))
         return job.entry.failure(tuple(dict.fromkeys(errors)))
@@ -114,6 +131,14 @@ def build_shard(job: ShardJob) -> Built | Failure:
     return Built(record=record, alpha_range=(int(alpha.min()), int(alpha.max())))
 
 
+def _prepare(job: ShardJob) -> None:
+    """Of a shard that is to be uploaded: see that it is still wanted. Raises StorageError."""
+    if isinstance(job.folder, Remote):
+        if not is_held(job.folder / STATE / LOCK, job.scratch.name):
+            raise StorageError(f"{job.path} is not built: its build has ended, or lost its lock")
+        job.workplace.mkdir(parents=True, exist_ok=True)
+
+
 def _refuse_another(record: ShardRecord, job: ShardJob) -> None:
     if job.sha256 and record.sha256 != job.sha256:
         raise SourceError(
@@ -122,7 +147,7 @@ def _refuse_another(record: ShardRecord, job: ShardJob) -> None:
         )
 
 
-def pixel_count(alpha: Path) -> int:
+def pixel_count(alpha: Place) -> int:
     """Pixels of a matte, from its header; 0 where that cannot be read (the job itself will say why)."""
     try:
         height, width = image_size(alpha)
@@ -161,7 +186,7 @@ def read_matte(entry: ForegroundEntry) -> Matte:
 def _layers(job: ShardJob, matte: Matte) -> Iterator[Layer]:
     entry, composed = job.entry, Compositor(matte.foreground.pixels, matte.alpha.pixels)
     for path in entry.backgrounds:
-        job.scratch.stat()  # raises where the build has ended meanwhile: on another host nothing else tells
+        job.workplace.stat()  # raises where the build has ended meanwhile: on another host nothing else tells
         source = read_background(path, entry.reading)
         background = fit_source(source, *matte.alpha.pixels.shape)
         yield Layer(composed(background), background, source)
@@ -218,13 +243,13 @@ def difference(there: ShardHeader, asked: ShardHeader) -> str:
     return f"its background {i} is {there.backgrounds[i]}, now {asked.backgrounds[i]}"
 
 
-def _changed_source(shard: Shard, entry: ForegroundEntry) -> tuple[Path | None, str]:
+def _changed_source(shard: Shard, entry: ForegroundEntry) -> tuple[Place | None, str]:
     """The first source whose bytes are not those that the shard was built from; one that is unreadable."""
     digests, unread = shard.source_digests, ""
     built_from = [digests["foreground"][0], digests["alpha"][0], *digests["background"][:, 0]]
     for path, digest in zip((entry.foreground, entry.alpha, *entry.backgrounds), built_from, strict=True):
         try:
-            if file_sha256(path) != digest.tobytes().hex():
+            if file_sha256(local_file(path)) != digest.tobytes().hex():
                 return path, unread
         except OSError as error:
             unread = unread or f"{path} cannot be read ({first_line(error)})"

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...options import FILE, FOLDER, Share, as_json, print_result, say
+from ...options import FILE, FOLDER, PLACE, Share, as_json, cache_option, print_result, say
 from ..sources.reading import ALPHA_SOURCES
 
 if TYPE_CHECKING:
+    from ...storage.remote import Place
     from ..sources.manifest import Manifest
 
 
 @click.command("build-dataset")
 @click.option("--fg-list", type=FILE, required=True, help="Foreground names, one a line.")
-@click.option("--fg-dir", type=FOLDER, help="Foreground images.  [default: fg beside the list]")
-@click.option("--alpha-dir", type=FOLDER, help="Mattes of the same names.  [default: alpha beside the list]")
+@click.option("--fg-dir", type=PLACE, help="Foreground images.  [default: fg beside the list]")
+@click.option("--alpha-dir", type=PLACE, help="Mattes of the same names.  [default: alpha beside the list]")
 @click.option("--bg-list", type=FILE, help="Background names.  [default: the list's name with bg for fg]")
-@click.option("--bg-dir", type=FOLDER, help="Background images.  [default: bg beside the list]")
+@click.option("--bg-dir", type=PLACE, help="Background images.  [default: bg beside the list]")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="[default: in the list's name]")
 @click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
 @click.option(
     "--per-shard", type=click.IntRange(min=1), default=100, show_default=True, help="Of these in a shard."
 )
-@click.option("--out", type=FOLDER, help="Where the shards go.  [default: shards/SPLIT]")
+@click.option("--out", type=PLACE, help="Where the shards go.  [default: shards/SPLIT]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
 @click.option(
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")
+@cache_option
 @as_json
 def build_dataset_command(
-    *, out: Path | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
+    *, out: Place | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
 ) -> int:
     """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
 
@@ -62,10 +64,11 @@ def build_dataset_command(
     \b
     Example:
       dimtool build-dataset --fg-list train_fg.txt
-    where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt.
+    where fg/, alpha/, bg/ and train_bg.txt lie beside train_fg.txt. Folders may be in object stores:
+    --out s3://bucket/shards, --bg-dir s3://bucket/coco; also gs:// and az://.
     """
     from ..building.build import build_dataset
-    from ..building.scratch import read_begun
+    from ..building.scratch import read_begun, refuse_unwritable
     from ..engines.engine import core_count
     from ..engines.local import LocalProcesses
     from ..sources.lists import Lists
@@ -75,6 +78,7 @@ def build_dataset_command(
 
     given = Lists(**lists)
     folder = out or Path("shards") / given.known_split
+    refuse_unwritable(folder)
     manifest = read_manifest(given, *read_begun(folder))
     engine = LocalProcesses(workers=jobs or core_count())
     if dry_run:
@@ -86,7 +90,7 @@ def build_dataset_command(
     return 1 if summary.failures else 0
 
 
-def _dry_run(manifest: Manifest, folder: Path, jobs: int, as_json: bool) -> int:
+def _dry_run(manifest: Manifest, folder: Place, jobs: int, as_json: bool) -> int:
     from ..building.estimate import estimate_build
     from .summary import estimate_text, list_problems
 

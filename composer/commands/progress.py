@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...progress import Bar
@@ -10,6 +9,7 @@ from ...text import count, size
 from ..sources.manifest import Failure
 
 if TYPE_CHECKING:  # a bar that only shows numbers must not import what makes them
+    from ...storage.remote import Place
     from ..export import Exported
     from ..shards.index import ShardRecord
     from ..verification.check_shard import ShardReport
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a bar that only shows numbers must not import what makes th
 class BuildBar(Bar):
     """A build's progress: composites a second, bytes, time left; failures above."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         super().__init__()
         self._folder = folder
         self._bytes = 0

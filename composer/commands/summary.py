@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...manifests.presets import explain_count
+from ...storage.remote import Place
 from ...text import count, duration, printable, size, table
 from ..building.build import FAILURES_NAME, Summary
 from ..building.estimate import Estimate
@@ -45,17 +46,18 @@ def _not_built(failures: Sequence[Failure]) -> str:
     return f"{pieces} of {foregrounds}" if any(failure.piece for failure in failures) else foregrounds
 
 
-def estimate_text(manifest: Manifest, estimate: Estimate, folder: Path) -> str:
+def estimate_text(manifest: Manifest, estimate: Estimate, folder: Place) -> str:
     """How many, how large, how long, and whether the disk has room."""
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(_existing(folder)).free if isinstance(folder, Path) else None
+    room = "" if free is None else f" ({size(free)} free)"
     lines = [
         f"{folder}: {count(manifest.listed, 'foreground')} x {count(manifest.per_fg, 'background')}, "
         f"{count(estimate.composites, 'composite')} of {estimate.pixels / 1e9:.2f} gigapixels in all.",
         explain_count(manifest.split, estimate.foregrounds, estimate.composites),
-        f"About {size(estimate.bytes)} ({size(free)} free) and {duration(estimate.seconds)} with "
+        f"About {size(estimate.bytes)}{room} and {duration(estimate.seconds)} with "
         f"{count(estimate.jobs, 'job')}, measured on a few composites.",
     ]
-    if estimate.bytes > free:
+    if free is not None and estimate.bytes > free:
         lines.append(f"That does not fit: {size(estimate.bytes - free)} are lacking.")
     return "\n".join(filter(None, lines))
 

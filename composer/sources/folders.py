@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ...errors import WrongUseError
 from ...names import has_image_suffix, path_parts, stem
+from ...storage.remote import Place, Remote, Stored
 from ...text import count, some
 
 # Comparing a missing name with 80,000 others takes half a second: where many are missing, the first tell.
@@ -55,7 +56,7 @@ class FolderIndex:
     folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
         self._hints_left = _HINTS
         self._by_key: dict[str, list[str]] = defaultdict(list)
@@ -66,7 +67,9 @@ class FolderIndex:
             raise ManifestError(
                 f"{root} is no folder: bring it, or say where it is (--help names the options)"
             )
-        for path, may_be_file in _files(root):
+        self._stored = _objects(root) if isinstance(root, Remote) else {}
+        listed = _files(root) if isinstance(root, Path) else [(path, True) for path in sorted(self._stored)]
+        for path, may_be_file in listed:
             name = path.rpartition("/")[2]
             self._by_key[_key(name)].append(path)
             if why := _why_passed_over(path, name, may_be_file):
@@ -107,7 +110,7 @@ class FolderIndex:
                 f"({wanted[0]}, …): say where the files are (--help names the options)"
             )
 
-    def find(self, name: str) -> Path:
+    def find(self, name: str) -> Place:
         """The one file that `name` means. Raises ManifestError where there is none, or more than one."""
         found = self._matches(name)
         if not found:
@@ -119,11 +122,13 @@ class FolderIndex:
             raise ManifestError(
                 f"{name} could be {both} in {self.root}: list the path of one, or rename or remove the other"
             )
+        self._note(name, best)
+        if isinstance(self.root, Remote):
+            return self.root.at(best.path, self._stored.get(best.path))
         if not (self.root / best.path).exists():
             raise ManifestError(
                 f"{self.root / best.path} is a link to a file that is not there: bring that file"
             )
-        self._note(name, best)
         return self.root / best.path
 
     def _matches(self, name: str) -> list[_Match]:
@@ -209,6 +214,14 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:  # bytes of another encoding, as Python carries them
         return False
     return True
+
+
+def _objects(root: Remote) -> dict[str, Stored]:
+    """What lies below a folder of a store and is not hidden, by its path there, from its listing alone."""
+    if not root.listable:
+        raise ManifestError(f"{root} cannot be listed: bring the images to a folder, or to s3, gs or az")
+    every = root.below()
+    return {path: state for path, state in every.items() if not re.search(r"(^|/)\.", path)}
 
 
 def _files(root: Path) -> list[tuple[str, bool]]:

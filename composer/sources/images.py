@@ -28,6 +28,8 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from ...errors import DimtoolError
 from ...names import image_formats
+from ...storage.cache import local_file
+from ...storage.remote import Place
 from .formats import jpeg
 from .formats.foreign import DEVELOP, special_kind, what_is
 from .formats.jpeg import JpegStream
@@ -58,7 +60,7 @@ class SourceError(DimtoolError, ValueError):
 class Source:
     """A decoded file: `pixels`, (h, w, 3) or (h, w) uint8, and the SHA-256 of the file's bytes."""
 
-    path: Path
+    path: Place
     pixels: NDArray[np.uint8]
     file_sha256: bytes
 
@@ -86,12 +88,12 @@ def decoder_versions() -> dict[str, str]:
     }
 
 
-def read_foreground(path: Path, reading: Reading = ADOBE) -> Source:
+def read_foreground(path: Place, reading: Reading = ADOBE) -> Source:
     """The foreground's colours, (h, w, 3): RGB and RGBA as they are (A is not used), the rest converted."""
     return read_source(path, _to_rgb, partial(turn, reading=reading))
 
 
-def read_background(path: Path, reading: Reading = ADOBE) -> Source:
+def read_background(path: Place, reading: Reading = ADOBE) -> Source:
     """A background photograph, (h, w, 3): converted to RGB by Pillow whatever its mode.
 
     Its EXIF tag is not looked at, as in the official code, unless all sources are to be upright.
@@ -99,24 +101,25 @@ def read_background(path: Path, reading: Reading = ADOBE) -> Source:
     return read_source(path, _to_rgb, partial(turn, reading=reading.recorded))
 
 
-def read_photograph(path: Path) -> Source:
+def read_photograph(path: Place) -> Source:
     """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says."""
     return read_background(path, Reading(exif_transpose=True))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Place) -> tuple[int, int]:
     """(height, width) from the file's header alone. Raises SourceError."""
     with _blamed(path):
-        _refuse_special(path)
+        file = local_file(path)
+        _refuse_special(file, path)
         try:
-            return _size(path, path)
+            return _size(path, file)
         except ValueError as error:
             if isinstance(error, SourceError):
                 raise
-            return _size(path, io.BytesIO(without_texts(path.read_bytes())))
+            return _size(path, io.BytesIO(without_texts(file.read_bytes())))
 
 
-def _size(path: Path, stream: Path | io.BytesIO) -> tuple[int, int]:
+def _size(path: Place, stream: Path | io.BytesIO) -> tuple[int, int]:
     with _opened(path, stream) as image:
         return image.height, image.width
 
@@ -130,7 +133,7 @@ def check_pixels(height: int, width: int, what: str) -> None:
         )
 
 
-def read_source(path: Path, convert: Convert, turn: Turn) -> Source:
+def read_source(path: Place, convert: Convert, turn: Turn) -> Source:
     """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them."""
     with _blamed(path):
         data = _contents(path)
@@ -144,7 +147,7 @@ def read_source(path: Path, convert: Convert, turn: Turn) -> Source:
     return Source(path, pixels, hashlib.sha256(data).digest())
 
 
-def _decoded(path: Path, data: bytes, convert: Convert, turn: Turn) -> NDArray[np.uint8]:
+def _decoded(path: Place, data: bytes, convert: Convert, turn: Turn) -> NDArray[np.uint8]:
     """A file's content -> pixels. Raises SourceError for codes that are not those of a whole picture."""
     stream = JpegStream(data) if data.startswith(jpeg.SIGNATURE) else io.BytesIO(data)
     with _opened(path, stream) as image:
@@ -154,13 +157,14 @@ def _decoded(path: Path, data: bytes, convert: Convert, turn: Turn) -> NDArray[n
     return pixels
 
 
-def _contents(path: Path) -> bytes:
-    _refuse_special(path)
-    return path.read_bytes()
+def _contents(path: Place) -> bytes:
+    file = local_file(path)
+    _refuse_special(file, path)
+    return file.read_bytes()
 
 
-def _refuse_special(path: Path) -> None:
-    if kind := special_kind(path):
+def _refuse_special(file: Path, path: Place) -> None:
+    if kind := special_kind(file):
         raise SourceError(f"{path} is {kind}, not a file: bring the file itself")
 
 
@@ -195,7 +199,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: Path, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
+def _opened(path: Place, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
     """Pillow's image of a file, of a size that can be taken."""
     # Its warnings speak of metadata and of sizes that check_pixels refuses: neither is in the pixels.
     with warnings.catch_warnings():
@@ -208,7 +212,7 @@ def _opened(path: Path, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _blamed(path: Path) -> Iterator[None]:
+def _blamed(path: Place) -> Iterator[None]:
     """Whatever the system or Pillow finds wrong with `path` in the block becomes a SourceError."""
     try:
         yield
@@ -219,7 +223,7 @@ def _blamed(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceError(f"{path} does not exist: bring the file, or take it off the list") from error
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path} is {what_is(path)}") from error
+        raise SourceError(f"{path} is {what_is(local_file(path))}") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
             message = f"{path} cannot be read ({error.strerror}): check it, or take it off the list"

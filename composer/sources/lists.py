@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...manifests.presets import PER_FG
+from ...storage.remote import Place
 from ...text import first_line
 from .folders import ManifestError
 from .order import PER_SHARD
@@ -26,10 +27,10 @@ class Lists:
     """
 
     fg_list: Path
-    fg_dir: Path | None = None
-    alpha_dir: Path | None = None
+    fg_dir: Place | None = None
+    alpha_dir: Place | None = None
     bg_list: Path | None = None
-    bg_dir: Path | None = None
+    bg_dir: Place | None = None
     split: str | None = None
     per_fg: int | None = None
     per_shard: int = PER_SHARD

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import WrongUseError
 from ...files import write_text
 from ...names import labels
+from ...storage.remote import Place
 from .folders import FolderIndex, ManifestError
 from .reading import ADOBE
 
@@ -28,9 +29,9 @@ class ListsPlan:
     alpha_from: see Reading.
     """
 
-    fg_dir: Path
-    alpha_dir: Path
-    bg_dir: Path
+    fg_dir: Place
+    alpha_dir: Place
+    bg_dir: Place
     out: Path
     per_fg: int
     validation: float

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...manifests.presets import PER_FG
 from ...names import composite_name, labels, stem
+from ...storage.remote import Place
 from ...text import count, some
 from .backgrounds import find_backgrounds
 from .folders import FolderIndex, ManifestError
@@ -37,10 +38,10 @@ class ForegroundEntry:
 
     index: int
     name: str
-    foreground: Path
-    alpha: Path
+    foreground: Place
+    alpha: Place
     background_names: tuple[str, ...]
-    backgrounds: tuple[Path, ...]
+    backgrounds: tuple[Place, ...]
     reading: Reading = ADOBE
     label: str = ""
     first: int = 0
@@ -263,7 +264,7 @@ class _Pairing:
 
     def _find(
         self, folders: Iterable[FolderIndex], names: Sequence[str], foreground: str, errors: list[str]
-    ) -> list[Path]:
+    ) -> list[Place]:
         """Where the names lie, an empty path for each that is nowhere; why not, into `errors`."""
         found = []
         for folder, name in zip(folders, names, strict=False):

@@ -7,13 +7,13 @@ files; of a photograph or a cut-out it would make a matte as well, so the rule s
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...storage.remote import Place
 from .images import Source, SourceError, grey_values, read_source, turn
 from .reading import ADOBE, ANY_ALPHA, Reading
 
@@ -34,7 +34,7 @@ class _Values(NamedTuple):
     full: int
 
 
-def read_alpha(path: Path, reading: Reading = ADOBE) -> Source:
+def read_alpha(path: Place, reading: Reading = ADOBE) -> Source:
     """The matte, (h, w), 0 to 255.
 
     Band 0 of L, LA, RGB, RGBA, P and PA where all colour bands agree and A, if there is one, is constant
@@ -46,7 +46,7 @@ def read_alpha(path: Path, reading: Reading = ADOBE) -> Source:
     return read_source(path, partial(_matte, reading=reading), partial(turn, reading=reading))
 
 
-def read_truth(path: Path) -> Source:
+def read_truth(path: Place) -> Source:
     """A true alpha to score by, (h, w), 0 to 255: as `read_alpha`, where no option can be given."""
 
     def convert(image: Image.Image) -> NDArray[np.uint8]:
@@ -58,18 +58,18 @@ def read_truth(path: Path) -> Source:
     return read_source(path, convert, partial(turn, reading=_AS_STORED))
 
 
-def read_prediction(path: Path) -> Source:
+def read_prediction(path: Place) -> Source:
     """A predicted alpha, (h, w), 0 to 255: as `read_truth`, but it may be as dark as it will."""
     return _read_grey(path, _SAVE_GREY, _AS_STORED)
 
 
-def read_trimap(path: Path) -> Source:
+def read_trimap(path: Place) -> Source:
     """A trimap, (h, w): as `read_prediction`, but turned as its EXIF tag says."""
     advice = "save it in grey, 0 background, 128 unknown, 255 foreground"
     return _read_grey(path, advice, Reading(exif_transpose=True))
 
 
-def _read_grey(path: Path, advice: str, reading: Reading) -> Source:
+def _read_grey(path: Place, advice: str, reading: Reading) -> Source:
     def convert(image: Image.Image) -> NDArray[np.uint8]:
         found = _grey(image, f": {advice}", advice)
         return _to_8_bit(found, found.full)
