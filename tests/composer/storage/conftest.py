@@ -12,8 +12,6 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-pytest.importorskip("s3fs")
-
 HEAD = 40  # bytes before an object's content, see server.py
 SECRET = "wJalrXUtnFEMIsecretKEY"
 
@@ -73,6 +71,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    pytest.importorskip("s3fs")
     store = Store(tmp_path_factory.mktemp("objects"))
     yield store
     store.kill()
