@@ -20,6 +20,7 @@ from ..names import stem
 from ..progress import Reporter
 from ..storage.remote import Place
 from .engines.engine import Engine
+from .hosts import checked_hosts
 from .pixels.trimap import trimap_of
 from .shards.dataset import known_background, open_shard
 from .shards.index import INDEX_NAME, ShardRecord, index_digest, read_index
@@ -101,13 +102,18 @@ def export_images(
     mark = json.dumps({"index": index_digest(folder), "trimap_radius": trimap_radius}) + "\n"
     _refuse_other(out, mark)
     results = {}
-    with _sole_export(out, reporter), _claimed(out, mark) as scratch:
+    folders = [out / name for name in FOLDERS]
+    with (
+        _sole_export(out, reporter),
+        _claimed(out, mark) as scratch,
+        checked_hosts(engine, files=[folder / INDEX_NAME], scratch=scratch, writable=folders) as fit,
+    ):
         jobs = [
             ExportJob(folder=folder, record=record, out=out, scratch=scratch, trimap_radius=trimap_radius)
             for record in index.shards
         ]
         reporter.planned(index.composites)
-        with closing(engine.run(export_shard, jobs, lost=_died)) as done:
+        with closing(fit.run(export_shard, jobs, lost=_died)) as done:
             for each in done:
                 reporter.finished(each)
                 results[each.file] = each

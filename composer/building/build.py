@@ -13,6 +13,7 @@ from ...storage.publishing import publish_text
 from ...storage.remote import Place
 from ...text import json_text
 from ..engines.engine import Engine
+from ..hosts import checked_hosts
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
 from .faint import faint_mattes
@@ -20,7 +21,7 @@ from .objects import ObjectJournal
 from .plan import make_plan
 from .records import Journal
 from .scratch import sole_builder, write_lists
-from .work import Built, ShardJob, build_shard
+from .work import Built, ShardJob, build_shard, not_built
 
 FAILURES_NAME = "failures.jsonl"
 
@@ -57,17 +58,21 @@ def build_dataset(
     Shards that stand there from before are kept if they are what the manifest asks for, sources included.
     With `keep_going` a foreground that cannot be built is reported and left out; without, the first one
     stops the build. Raises BuildError where another build works in the folder or what is there is of other
-    input, DiskFullError, EngineError; an interrupted build loses at most the shards under way.
+    input, DiskFullError, EngineError, HostError; an interrupted build loses at most the shards under way.
     """
     started = time.monotonic()
     ready = engine.ready(build_shard, most=len(manifest.entries))
-    with sole_builder(folder) as hold, ready:
+    with (
+        sole_builder(folder) as hold,
+        ready,
+        checked_hosts(engine, files=_some_sources(manifest), scratch=hold.scratch, writable=[folder]) as fit,
+    ):
         journal = hold.journal
-        plan = make_plan(manifest, folder, engine=engine, known=journal.known(), scratch=hold.scratch)
+        plan = make_plan(manifest, folder, engine=fit, known=journal.known(), scratch=hold.scratch)
         write_lists(folder, manifest.lists, manifest.begun)
         _tell(reporter, (*plan.notes, *lock_notes(hold.alone, "build")))
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))
-        with closing(_outcomes(manifest, engine, plan.jobs)) as outcomes:
+        with closing(_outcomes(manifest, fit, plan.jobs)) as outcomes:
             built, failures = _gather(outcomes, journal, reporter, keep_going=keep_going)
         _tell(reporter, faint_mattes(built))
         index = _finish(manifest, folder, [*plan.kept, *(each.record for each in built)], failures)
@@ -84,6 +89,15 @@ def build_dataset(
         seconds=time.monotonic() - started,
         failures=_ordered(failures),
         fingerprint=index.fingerprint,
+    )
+
+
+def _some_sources(manifest: Manifest) -> tuple[Place, ...]:
+    """A file of each folder of sources, by which other hosts show that they see the same ones."""
+    return tuple(
+        path
+        for entry in manifest.entries[:1]
+        for path in (entry.foreground, entry.alpha, *entry.backgrounds[:1])
     )
 
 
@@ -120,7 +134,7 @@ def _outcomes(
 ) -> Generator[Built | Failure, None, None]:
     """What the lists alone show to fail, before hours of work; then the work."""
     yield from manifest.failures
-    with closing(engine.run(build_shard, jobs)) as results:
+    with closing(engine.run(build_shard, jobs, lost=not_built)) as results:
         yield from results
 
 

@@ -15,7 +15,7 @@ from ..shards.reader import Shard
 from ..sources.manifest import Failure, Manifest
 from .records import Known, trusted
 from .scratch import BuildError
-from .work import Found, ShardJob, difference, examine_shard, pixel_count
+from .work import Found, ShardJob, difference, examine_shard, not_examined, pixel_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,11 @@ def make_plan(
     gone = [each for each in manifest.failures if each.shard_name in there]
     orphans, oddities = _orphans(manifest, folder, gone, known)
     present = [job for job in jobs if job.path.name in there]
-    found = list(engine.run(examine_shard, [(job, known.get(job.path.name)) for job in present]))
+    tasks = [(job, known.get(job.path.name)) for job in present]
+    found = list(engine.run(examine_shard, tasks, lost=not_examined))
     _refuse_clashes(found)
     broken = [f"{each.broken}; it is built anew now" for each in found if each.broken]
-    done = {each.job.path: each.record for each in found if each.record}
+    done = {each.path: each.record for each in found if each.record}
     return Plan(
         kept=(*orphans, *done.values()),
         jobs=_largest_first([job for job in jobs if job.path not in done]),
@@ -108,15 +109,15 @@ def _refuse_strangers(folder: Place, names: Collection[str]) -> None:
 
 
 def _refuse_clashes(found: Sequence[Found]) -> None:
-    clashes = sorted((each for each in found if each.clash), key=lambda each: each.job.path)
+    clashes = sorted((each for each in found if each.clash), key=lambda each: each.path)
     if clashes:
         first = clashes[0]
         more = f" (and {len(clashes) - 1} other shards do not fit)" if len(clashes) > 1 else ""
-        raise _clash(first.job.path, first.clash, more)
+        raise _clash(first.path, first.clash, more)
 
 
 def _unread(found: Sequence[Found]) -> list[str]:
-    return [f"{each.unread}: {each.job.path} stays, not compared with it" for each in found if each.unread]
+    return [f"{each.unread}: {each.path} stays, not compared with it" for each in found if each.unread]
 
 
 def _other_versions(found: Sequence[Found]) -> list[str]:

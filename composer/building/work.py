@@ -79,13 +79,13 @@ class ShardJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What stands under a job's final name: `record` if it is the right shard, else what is the matter.
+    """What stands at `path`, a job's final name: `record` if it is the right shard, else what is the matter.
 
     clash: it is whole, but of other input. broken: it cannot be read. unread: the first source that cannot,
     so that the shard was not compared with it.
     """
 
-    job: ShardJob
+    path: Place
     record: ShardRecord | None = None
     clash: str = ""
     broken: str = ""
@@ -129,6 +129,17 @@ def build_shard(job: ShardJob) -> Built | Failure:
         part.unlink(missing_ok=True)
     alpha = matte.alpha.pixels
     return Built(record=record, alpha_range=(int(alpha.min()), int(alpha.max())))
+
+
+def not_built(job: ShardJob) -> Failure:
+    """That the workers which had a job did not survive it."""
+    what = "the workers that built this shard died of it, perhaps for want of memory: give them more of it"
+    return job.entry.failure([f"{job.entry.foreground}: {what}, and run the same command again"])
+
+
+def not_examined(task: tuple[ShardJob, Known | None]) -> Found:
+    """That the workers which looked at a shard did not survive it."""
+    return Found(path=task[0].path, broken=f"{task[0].path}: the workers that read it died of it")
 
 
 def _prepare(job: ShardJob) -> None:
@@ -220,13 +231,13 @@ def examine_shard(task: tuple[ShardJob, Known | None]) -> Found:
     try:
         with Shard(job.path) as shard:
             if shard.header != job.header and not reads_alike(shard, job.header, job.entry):
-                return Found(job=job, clash=difference(shard.header, job.header))
+                return Found(path=job.path, clash=difference(shard.header, job.header))
             changed, unread = _changed_source(shard, job.entry)
         if changed:
-            return Found(job=job, clash=f"{changed} has changed since")
-        return Found(job=job, record=trusted(known, job.path), unread=unread)
+            return Found(path=job.path, clash=f"{changed} has changed since")
+        return Found(path=job.path, record=trusted(known, job.path), unread=unread)
     except ShardError as error:
-        return Found(job=job, broken=str(error))
+        return Found(path=job.path, broken=str(error))
 
 
 def difference(there: ShardHeader, asked: ShardHeader) -> str:

@@ -10,6 +10,7 @@ import click
 
 from ...options import FILE, FOLDER, PLACE, Share, as_json, cache_option, print_result, say
 from ..sources.reading import ALPHA_SOURCES
+from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     "--per-shard", type=click.IntRange(min=1), default=100, show_default=True, help="Of these in a shard."
 )
 @click.option("--out", type=PLACE, help="Where the shards go.  [default: shards/SPLIT]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @click.option("--reuse-bg", is_flag=True, help="Start the background list again when it ends.")
 @click.option(
     "--keep-going/--fail-fast", default=True, show_default=True, help="Build the rest when one fails."
@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Check the lists; say how many, how large, how long.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For backgrounds drawn without a list.")
+@engine_options
 @cache_option
 @as_json
 def build_dataset_command(
-    *, out: Place | None, jobs: int | None, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
+    *, out: Place | None, workers: Workers, keep_going: bool, dry_run: bool, as_json: bool, **lists: Any
 ) -> int:
     """Composite every foreground over its backgrounds, bit for bit as the official code, into HDF5 shards.
 
@@ -69,34 +70,33 @@ def build_dataset_command(
     """
     from ..building.build import build_dataset
     from ..building.scratch import read_begun, refuse_unwritable
-    from ..engines.engine import core_count
-    from ..engines.local import LocalProcesses
     from ..sources.lists import Lists
     from ..sources.manifest import read_manifest
     from .progress import BuildBar
     from .summary import summary_text
 
     given = Lists(**lists)
-    folder = out or Path("shards") / given.known_split
+    folder = out or workers.path(Path("shards") / given.known_split)
     refuse_unwritable(folder)
     manifest = read_manifest(given, *read_begun(folder))
-    engine = LocalProcesses(workers=jobs or core_count())
     if dry_run:
-        return _dry_run(manifest, folder, engine.workers, as_json)
-    with BuildBar(folder) as reporter:
+        return _dry_run(manifest, folder, workers, as_json)
+    with workers.start() as engine, BuildBar(folder) as reporter:
         reporter.notes(manifest.notes)
         summary = build_dataset(manifest, folder, engine=engine, reporter=reporter, keep_going=keep_going)
     print_result(as_json, asdict(summary), summary_text(summary))
     return 1 if summary.failures else 0
 
 
-def _dry_run(manifest: Manifest, folder: Place, jobs: int, as_json: bool) -> int:
+def _dry_run(manifest: Manifest, folder: Place, workers: Workers, as_json: bool) -> int:
     from ..building.estimate import estimate_build
+    from ..engines.choose import places
     from .summary import estimate_text, list_problems
 
     if problems := list_problems(manifest.notes, manifest.failures):
         say(problems.rstrip("\n"), err=True)
-    estimate = estimate_build(manifest, jobs)
+    with workers.start() as engine:
+        estimate = estimate_build(manifest, places(engine))
     values = {**asdict(estimate), "failures": manifest.failures}
     print_result(as_json, values, estimate_text(manifest, estimate, folder))
     return 1 if manifest.failures else 0
@@ -154,8 +154,9 @@ def make_lists_command(*, val_per_fg: int, as_json: bool, **options: Any) -> Non
 @click.option(
     "--size", type=click.IntRange(64, 4096), default=640, show_default=True, help="Pixels a side, about."
 )
+@engine_options
 @as_json
-def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> None:
+def make_demo_command(*, folder: Path, seed: int, size: int, workers: Workers, as_json: bool) -> None:
     """Make a small matting data set: procedural foregrounds, mattes and backgrounds, with their lists.
 
     Hair, lace, smoke, glass, motion blur and foliage, over photographic-looking backgrounds smaller and
@@ -168,6 +169,6 @@ def make_demo_command(*, folder: Path, seed: int, size: int, as_json: bool) -> N
     from ...progress import CountingBar
     from ..demo import make_demo
 
-    with CountingBar("pictures") as bar:
-        demo = make_demo(folder, seed=seed, size=size, progress=bar.of_total)
+    with workers.start() as engine, CountingBar("pictures") as bar:
+        demo = make_demo(folder, seed=seed, size=size, engine=engine, progress=bar.of_total)
     print_result(as_json, asdict(demo), str(demo))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ...options import FOLDER, as_json, print_result
+from .engine import Workers, engine_options
 
 
 @click.command("draw-set")
@@ -19,7 +20,7 @@ from ...options import FOLDER, as_json, print_result
 @click.option(
     "--size", type=click.IntRange(96, 2048), default=512, show_default=True, help="Pixels a side, about."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@engine_options
 @as_json
 def draw_set_command(
     *,
@@ -29,7 +30,7 @@ def draw_set_command(
     per_fg: int,
     seed: int,
     size: int,
-    jobs: int | None,
+    workers: Workers,
     as_json: bool,
 ) -> None:
     """Draw a large matting data set of every kind: what a model can be trained on without any photograph.
@@ -46,13 +47,11 @@ def draw_set_command(
     """
     from ...progress import CountingBar
     from ..demo.training_set import draw_set
-    from ..engines.engine import core_count
-    from ..engines.local import LocalProcesses
 
-    with CountingBar("pictures") as bar:
+    with workers.start() as engine, CountingBar("pictures") as bar:
         drawn = draw_set(
             folder,
-            engine=LocalProcesses(workers=jobs or core_count()),
+            engine=engine,
             foregrounds=foregrounds,
             backgrounds=backgrounds,
             per_fg=per_fg,

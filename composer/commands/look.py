@@ -18,6 +18,7 @@ from ...options import (
     cache_option,
     print_result,
 )
+from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 @click.option(
     "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
+@engine_options
 @cache_option
 @as_json
-def export_command(*, shards: Place, out: Path, trimap_radius: int, jobs: int | None, as_json: bool) -> int:
+def export_command(*, shards: Place, out: Path, trimap_radius: int, workers: Workers, as_json: bool) -> int:
     """Write a folder of shards as the PNG folders that other trainers read.
 
     merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
@@ -42,14 +43,11 @@ def export_command(*, shards: Place, out: Path, trimap_radius: int, jobs: int | 
     Example:
       dimtool export-images shards/test composition-1k/test
     """
-    from ..engines.engine import core_count
-    from ..engines.local import LocalProcesses
     from ..export import export_images
     from .progress import ExportBar
     from .summary import export_text
 
-    engine = LocalProcesses(workers=jobs or core_count())
-    with ExportBar() as bar:
+    with workers.start() as engine, ExportBar() as bar:
         summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
     print_result(as_json, asdict(summary), export_text(summary))
     return 1 if summary.errors else 0

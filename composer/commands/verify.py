@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...options import EXISTING_FOLDER_PLACE, FOLDER, Share, as_json, cache_option, print_result, say
+from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
     metavar="FINGERPRINT",
     help="The set must be this one: a finding where it is another. Once for each folder.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one a core]")
 @click.option(
     "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
 )
 @click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
+@engine_options
 @cache_option
 @as_json
 def verify_command(
@@ -55,7 +56,7 @@ def verify_command(
     seed: int,
     require: str | None,
     expect: tuple[str, ...],
-    jobs: int | None,
+    workers: Workers,
     repair: bool,
     report: Path | None,
     as_json: bool,
@@ -71,18 +72,18 @@ def verify_command(
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k --require sources
     """
-    from ..engines.engine import core_count
-    from ..engines.local import LocalProcesses
     from ..verification.verify import verify_composites
     from .progress import VerifyBar
 
     scope = _scope_of(sources=sources, quick=quick, sample=sample, seed=seed, require=require, expect=expect)
     write_report = _report_writer(report)
-    engine = LocalProcesses(workers=jobs or core_count())
-    with VerifyBar() as bar:
-        verification = verify_composites(folders or (Path("shards"),), scope, engine=engine, reporter=bar)
-        bar.notes(verification.notes)
-    return 1 if _tell_outcome(verification, write_report, engine if repair else None, as_json) else 0
+    paths = folders or (workers.path(Path("shards")),)
+    with workers.start() as engine:
+        with VerifyBar() as bar:
+            verification = verify_composites(paths, scope, engine=engine, reporter=bar)
+            bar.notes(verification.notes)
+        left = _tell_outcome(verification, write_report, engine if repair else None, as_json)
+    return 1 if left else 0
 
 
 def _scope_of(

@@ -6,8 +6,10 @@ cope with occurs here too: spaces and parentheses in names, backgrounds that are
 """
 
 import io
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,9 @@ from PIL import Image
 
 from ...errors import WrongUseError
 from ...files import publish
+from ..engines.engine import Engine
+from ..engines.local import LocalProcesses
+from ..hosts import checked_hosts
 from .backgrounds.scenes import city, forest, hills, room, sea
 from .backgrounds.surfaces import bricks, clutter, garden, lights, pebbles, planks, stone
 from .drawing import Floats, Rng, UInt8, extend_colours, photograph, to_uint8
@@ -93,12 +98,14 @@ def make_demo(
     test: int = 4,
     backgrounds_per_train: int = 10,
     backgrounds_per_test: int = 5,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoSummary:
     """Draw a complete data set into `folder`, which is made if need be, and write its four lists last.
 
     size: about the longer side of the foregrounds in pixels, 64 to 4096. train, test: how many foregrounds;
-    backgrounds_per_...: how many each of them gets. progress: called with (pictures done, of how many).
+    backgrounds_per_...: how many each of them gets. engine: where to draw; None for this process.
+    progress: called with (pictures done, of how many).
 
     The same arguments give the same bytes. So a `folder` that holds nothing but files of this very demo is
     completed, and any other that is not empty is refused: no file that is there is ever written over.
@@ -114,7 +121,8 @@ def make_demo(
         "test_fg.txt": _foregrounds(2, test, "{} ({}).png", first=train),
         "test_bg.txt": _backgrounds(3, test_backgrounds, "2008_{:06}.jpg", first=train_backgrounds),
     }
-    _fill(folder, lists, seed=seed, size=size, progress=progress)
+    draw = partial(_draw, folder, seed, size)
+    _fill(folder, lists, draw, engine or LocalProcesses(workers=1), progress or (lambda *_: None))
     return DemoSummary(
         folder=folder,
         train_foregrounds=train,
@@ -128,23 +136,28 @@ def make_demo(
 def _fill(
     folder: Path,
     lists: dict[str, list[_Picture]],
-    *,
-    seed: int,
-    size: int,
-    progress: Callable[[int, int], None] | None,
+    draw: Callable[[_Picture], None],
+    engine: Engine,
+    progress: Callable[[int, int], None],
 ) -> None:
     """Write every picture of every list that is not there yet, then the lists."""
     pictures = [picture for entries in lists.values() for picture in entries]
     _check_folder(folder, {*lists, *(file for picture in pictures for file in picture.files())})
-    for name in ("fg", "alpha", "bg"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for done, picture in enumerate(pictures, start=1):
-        for file, content in zip(picture.files(), _contents(picture, seed, size), strict=True):
-            _write(folder / file, content)
-        if progress is not None:
+    folders = [folder / name for name in ("fg", "alpha", "bg")]
+    for each in folders:
+        each.mkdir(parents=True, exist_ok=True)
+    token = _partial(folder / min(lists))  # so that other hosts show that they see this very folder
+    token.write_text(uuid.uuid4().hex)
+    with checked_hosts(engine, files=[token], writable=folders) as fit:
+        for done, _ in enumerate(fit.run(draw, pictures), start=1):
             progress(done, len(pictures))
     for name, entries in lists.items():
         _write(folder / name, "\n".join(picture.name for picture in entries).encode())
+
+
+def _draw(folder: Path, seed: int, size: int, picture: _Picture) -> None:
+    for file, content in zip(picture.files(), _contents(picture, seed, size), strict=True):
+        _write(folder / file, content)
 
 
 def _check_arguments(seed: int, size: int, counts: dict[str, int]) -> None:

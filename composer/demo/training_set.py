@@ -14,6 +14,7 @@ from ...errors import WrongUseError
 from ...files import own_scratch, write_text
 from ...progress import Reporter, Silent
 from ..engines.engine import Engine
+from ..hosts import checked_hosts
 from .pictures import EDITION, PAIRS, Picture, draw_picture
 
 HELD_BACK = 25  # every so many foregrounds and backgrounds are for validation
@@ -90,8 +91,10 @@ def _draw(
     """Draw what is not there; how many pictures that were."""
     missing = [each for each in pictures if not all((folder / file).exists() for file in each.files())]
     reporter.planned(len(pictures), len(pictures) - len(missing))
-    for name in engine.run(partial(draw_picture, folder, scratch), missing):
-        reporter.finished(name)
+    folders = [folder / name for name in _FOLDERS]
+    with checked_hosts(engine, scratch=scratch, writable=folders) as fit:
+        for name in fit.run(partial(draw_picture, folder, scratch), missing):
+            reporter.finished(name)
     return len(missing)
 
 

@@ -87,7 +87,8 @@ def _write_shared(file: h5py.File, header: ShardHeader, matte: Matte) -> None:
         # Read with each of the composites and stored once: a codec that decodes fast, not the smallest.
         # Zstd takes twice as long. Of damaged tiles, HDF5's Blosc and Bitshuffle crash, and its LZ4 prints.
         chunks = (*tile_shape(*values.shape[:2]), *values.shape[2:])
-        file.create_dataset(name, data=values, chunks=chunks, **SHARED_CODEC)
+        # Written now, not when the dataset is closed: a profiler that holds on to it decides when that is.
+        file.create_dataset(name, data=values, chunks=chunks, **SHARED_CODEC).flush()
     file["centers"] = matte.centers
     names = [name.encode() for name in header.backgrounds]
     longest = max((len(name) for name in names), default=1)

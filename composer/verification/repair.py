@@ -11,9 +11,10 @@ from ...files import lock_notes
 from ...progress import Reporter
 from ...storage.remote import Place
 from ..building.scratch import sole_builder
-from ..building.work import Built, ShardJob, build_shard, examine_shard
+from ..building.work import Built, ShardJob, build_shard, examine_shard, not_built
 from ..engines.engine import Engine
-from ..shards.index import ShardRecord, read_index, write_index
+from ..hosts import checked_hosts
+from ..shards.index import INDEX_NAME, ShardRecord, read_index, write_index
 from ..shards.layout import current_versions
 from ..sources.manifest import Failure, ForegroundEntry
 from .check_set import FolderReport
@@ -108,7 +109,10 @@ def _rebuild(
     if not bad:
         return records, failures
     reporter.planned(sum(len(entry.backgrounds) for _, entry in bad))
-    with sole_builder(report.folder) as hold:
+    with (
+        sole_builder(report.folder) as hold,
+        checked_hosts(engine, scratch=hold.scratch, writable=[report.folder]) as fit,
+    ):
         for note in lock_notes(hold.alone, "build"):
             reporter.note(note)
         there = {record.file: record for record in read_index(report.folder).shards}
@@ -116,7 +120,7 @@ def _rebuild(
         gone = [entry for record, entry in bad if there.get(record.file) != record]
         failures += [_meanwhile(report.folder, entry) for entry in gone]
         jobs = [_job(report, record, entry, hold.scratch) for record, entry in still]
-        with closing(engine.run(_rebuild_shard, jobs)) as outcomes:
+        with closing(fit.run(_rebuild_shard, jobs, lost=not_built)) as outcomes:
             for outcome in outcomes:
                 reporter.finished(outcome)
                 if isinstance(outcome, Failure):
@@ -158,4 +162,7 @@ def _told(folder: Place, failure: Failure) -> list[Finding]:
 
 def _check_again(report: FolderReport, records: Sequence[ShardRecord], engine: Engine) -> list[Finding]:
     tasks = [ShardTask(folder=report.folder, split=report.index.split, record=each) for each in records]
-    return [finding for checked in engine.run(check_shard, tasks) for finding in checked.tally.findings]
+    if not tasks:
+        return []
+    with checked_hosts(engine, files=[report.folder / INDEX_NAME]) as fit:
+        return [finding for checked in fit.run(check_shard, tasks) for finding in checked.tally.findings]

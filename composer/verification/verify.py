@@ -18,6 +18,7 @@ from ...progress import Reporter
 from ...storage.remote import Place
 from ..building.scratch import read_lists, read_places
 from ..engines.engine import Engine
+from ..hosts import checked_hosts
 from ..shards.dataset import existing
 from ..shards.index import INDEX_NAME, Index, read_index
 from ..shards.layout import ShardError
@@ -119,7 +120,10 @@ def verify_composites(
     before = [] if scope.quick else notebook.known(tasks)
     done = {(report.folder, report.record.file) for report in before}
     left = {place: task for task in tasks if (place := (task.folder, task.record.file)) not in done}
-    with closing(engine.run(check_shard, list(left.values()), lost=_died)) as results:
+    with (
+        checked_hosts(engine, files=_some_files(plans)) as fit,
+        closing(fit.run(check_shard, list(left.values()), lost=_died)) as results,
+    ):
         for report in chain(before, results):
             place = report.folder, report.record.file
             reporter.finished(report)
@@ -142,6 +146,14 @@ def verify_composites(
         notes=tuple(notes if before else ()),
         seconds=time.monotonic() - started,
     )
+
+
+def _some_files(plans: Sequence[_Plan]) -> Iterator[Place]:
+    """By which other hosts show that they see the same folders, of shards and of sources."""
+    for plan in plans:
+        yield plan.folder / INDEX_NAME
+        for entry in plan.manifest.entries[:1] if plan.manifest else ():
+            yield from (entry.foreground, entry.alpha, *entry.backgrounds[:1])
 
 
 def _died(task: ShardTask) -> ShardReport:

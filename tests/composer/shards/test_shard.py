@@ -291,3 +291,20 @@ def test_file_is_written_for_old_libraries_too(path: Path) -> None:
     assert len(data) == path.stat().st_size
     assert os.access(path, os.R_OK)
     assert hdf5plugin.Blosc2.filter_id == BLOSC2
+
+
+def test_the_same_bytes_whoever_holds_on_to_what_is_written(
+    path: Path, parts: ShardParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Profilers, Dask's workers among them, hold the frames of other threads, and the datasets in them."""
+    held: list[h5py.Dataset] = []
+    create = h5py.Group.create_dataset
+
+    def and_hold(self: h5py.Group, *arguments: object, **options: object) -> h5py.Dataset:
+        held.append(create(self, *arguments, **options))
+        return held[-1]
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", and_hold)
+    write_shard(tmp_path / "a.h5", *parts)
+    assert len(held) > 4
+    assert (tmp_path / "a.h5").read_bytes() == path.read_bytes()

@@ -144,9 +144,11 @@ def test_a_second_build_in_the_same_folder_refuses_and_does_no_harm(
     assert visible(out) == visible(whole)
 
 
-def test_a_worker_that_is_killed_ends_the_build_with_one_line(
-    slow: tuple[Path, Path, list[str]], start: Any, build_arguments: Any, session: Any, tmp_path: Path
-) -> None:
+def test_a_worker_that_is_killed_loses_nothing(
+    slow: tuple[Path, Path, list[str]], start: Any, build_arguments: Any, *, session: Any, tmp_path: Path,
+    visible: Any,
+) -> None:  # fmt: skip
+    """What it was at is built again, in a process of its own; so it would be known if that died as well."""
     root, whole, options = slow
     out = tmp_path / "shards"
     process = start(*build_arguments(root, out, *options, jobs=2), stderr=subprocess.PIPE)
@@ -155,11 +157,5 @@ def test_a_worker_that_is_killed_ends_the_build_with_one_line(
         next(pid for pid, command in session(process.pid).items() if "popen_loky" in command), signal.SIGKILL
     )
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    (line,) = _lines(err)
-    assert line.startswith(
-        "dimtool: a worker process was killed, perhaps for want of memory: try fewer --jobs"
-    )
-    assert sorted(path.name for path in (out / ".build").glob(".parts-*/*.part")) == []
-    for path in out.glob("*.h5"):
-        assert path.read_bytes() == (whole / path.name).read_bytes()
+    assert (process.returncode, [line for line in _lines(err) if not line.startswith("note:")]) == (0, [])
+    assert visible(out) == visible(whole)
