@@ -84,12 +84,14 @@ def checked_hosts(
     *,
     files: Iterable[Place] = (),
     scratch: Path | None = None,
+    token: Path | None = None,
     writable: Iterable[Place] = (),
 ) -> Iterator[Engine]:
     """The engine, once each of its hosts is found to meet the terms of the work; workers check them again.
 
     files: some that the work reads, which must be the same everywhere. scratch: a folder of this run, where a
-    token is put: a folder of the same name on another disk has none. What is in an object store is for the
+    token is put: a folder of the same name on another disk has none. token: the file for it, where there is
+    no such folder. What is in an object store is for the
     store to say: of it, and of the scratch of work that goes there, nothing is looked at. An engine of this
     machine is as it is.
     Raises HostError, WrongUseError where a path is relative: it would be another one there.
@@ -100,8 +102,11 @@ def checked_hosts(
     folders = [each for each in writable if isinstance(each, Path)]
     paths = [each for each in files if isinstance(each, Path)]
     if scratch is not None and folders:
-        paths.insert(0, _token_in(scratch))
         folders.insert(0, scratch)
+        token = scratch / "token"
+    if token is not None and folders:
+        token.write_text(uuid.uuid4().hex)
+        paths.insert(0, token)
     for path in (*paths, *folders):
         if not path.is_absolute():
             raise WrongUseError(f"{path} may be another path on other hosts: give it from / on")
@@ -112,12 +117,6 @@ def checked_hosts(
     )
     _refuse(engine.on_hosts(unmet, terms))
     yield _OnTerms(engine, terms)
-
-
-def _token_in(scratch: Path) -> Path:
-    token = scratch / "token"
-    token.write_text(uuid.uuid4().hex)
-    return token
 
 
 def _refuse(answers: dict[str, str | Exception]) -> None:

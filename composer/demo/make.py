@@ -6,7 +6,6 @@ cope with occurs here too: spaces and parentheses in names, backgrounds that are
 """
 
 import io
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -146,9 +145,7 @@ def _fill(
     folders = [folder / name for name in ("fg", "alpha", "bg")]
     for each in folders:
         each.mkdir(parents=True, exist_ok=True)
-    token = _partial(folder / min(lists))  # so that other hosts show that they see this very folder
-    token.write_text(uuid.uuid4().hex)
-    with checked_hosts(engine, files=[token], writable=folders) as fit:
+    with checked_hosts(engine, token=_partial(folder / min(lists)), writable=folders) as fit:
         for done, _ in enumerate(fit.run(draw, pictures), start=1):
             progress(done, len(pictures))
     for name, entries in lists.items():
