@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Matter:
+def load(path: str | Path | None = None, device: str | torch.device | None = None) -> Matter:
     """A trained model, ready to make mattes: `load("runs/dim").matte(image, trimap)`.
 
-    path: a model.safetensors, a checkpoint folder, or a run's folder. device: as PyTorch names them; by
+    path: a model.safetensors, a checkpoint folder, or a run's folder; without it, the model that comes with
+    dimtool. device: as PyTorch names them; by
     default a GPU where there is one. Raises CheckpointError.
     """
     from .model.inference.matter import load as load_matter  # noqa: PLC0415 -- importing dimtool must not import torch

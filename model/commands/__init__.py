@@ -4,7 +4,13 @@ Nothing but click is imported at their top: `dimtool --help` must answer without
 """
 
 from .evaluate import evaluate_command
-from .predict import export_onnx_command, predict_command
+from .predict import export_onnx_command, export_weights_command, predict_command
 from .train import train_command
 
-COMMANDS = (train_command, evaluate_command, predict_command, export_onnx_command)
+COMMANDS = (
+    train_command,
+    evaluate_command,
+    predict_command,
+    export_weights_command,
+    export_onnx_command,
+)

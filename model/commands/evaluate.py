@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--beside",
     multiple=True,
     metavar="WHAT,...",
-    help="Score these, too: closed-form, knn, trimap, another model, another folder of predictions.",
+    help="Score these, too: closed-form, knn, learning-based, trimap, another model, other predictions.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time."
@@ -111,7 +111,7 @@ def _subject(
     predictors = [main, *(predictor_of(each, images) for each in others)]
     images.pictures = any(each.needs_pictures for each in predictors)
     if images.pictures and where["truth_dir"] is not None and where["image_dir"] is None:
-        raise click.UsageError("a model, closed-form and knn need the images: give --image-dir")
+        raise click.UsageError("a model and all methods but trimap need the images: give --image-dir")
     return images, predictors, [*notes, *images.notes]
 
 

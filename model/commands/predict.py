@@ -1,4 +1,4 @@
-"""predict, and export-onnx: a model at work, here and elsewhere."""
+"""predict, export-onnx and export-weights: a model at work, here and elsewhere."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 @click.argument("image", type=EXISTING)
 @click.argument("trimap", type=EXISTING)
 @click.option(
-    "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
+    "--checkpoint",
+    type=EXISTING,
+    help="A model.safetensors, or the folder of a run.  [default: the model that comes with dimtool]",
 )
 @click.option(
-    "--out", type=FOLDER, required=True, help="For alpha/, and foreground/, cutout/, composite/ if asked for."
+    "--out",
+    type=FOLDER,
+    default="mattes",
+    show_default=True,
+    help="For alpha/, and foreground/, cutout/, composite/ if asked for.",
 )
 @click.option(
     "--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of a pixel of alpha."
@@ -47,7 +53,7 @@ def predict_command(
     *,
     image: Path,
     trimap: Path,
-    checkpoint: Path,
+    checkpoint: Path | None,
     threshold: bool,
     overwrite: bool,
     max_memory: int | None,
@@ -62,18 +68,23 @@ def predict_command(
     made of the same photograph, trimap, model and options, and what fails is listed at the end. Foreground
     colours need pymatting: pip install 'dimtool[predict]'; its first use takes a minute, to compile itself.
 
+    Without --checkpoint it is the model that comes with dimtool: small, and of drawn pictures alone.
+
     \b
     Examples:
-      dimtool predict --checkpoint runs/dim cat.jpg cat_trimap.png --out mattes --cutout
+      dimtool predict cat.jpg cat_trimap.png --cutout
       dimtool predict --checkpoint runs/dim photos trimaps --out mattes --bits 16
     """
     from ...progress import CountingBar
     from ..inference.prediction import Outputs, predict
+    from ..network.release import shipped
 
     wanted = Outputs(folder=outputs.pop("out"), bits=16 if outputs.pop("bits") == "16" else 8, **outputs)
     with CountingBar("images") as bar:
+        if checkpoint is None:
+            bar.note("the model that comes with dimtool; --checkpoint takes another: docs/results.md")
         summary = predict(
-            checkpoint,
+            checkpoint or shipped(),
             image,
             trimap,
             wanted,
@@ -84,6 +95,31 @@ def predict_command(
         )
     print_result(as_json, asdict(summary), summary.text(wanted.folder))
     return 1 if summary.failures else 0
+
+
+@click.command("export-weights")
+@click.option(
+    "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
+)
+@click.option("--out", type=FILE, default="model.safetensors", show_default=True, help="The file.")
+@click.option(
+    "--card", type=EXISTING, help="A text of what it learnt of and what it can: goes into the file."
+)
+@as_json
+def export_weights_command(*, checkpoint: Path, out: Path, card: Path | None, as_json: bool) -> None:
+    """Write a trained model as one small file to hand on: weights in float16, with its card.
+
+    It is named as any model is: predict --checkpoint model.safetensors.
+
+    \b
+    Example:
+      dimtool export-weights --checkpoint runs/dim --card card.md --out dim.safetensors
+    """
+    from ..network.release import release_model
+
+    text = "" if card is None else card.read_text(encoding="utf-8")
+    release = release_model(checkpoint, out, card=text)
+    print_result(as_json, asdict(release), release.text())
 
 
 @click.command("export-onnx")

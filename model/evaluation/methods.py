@@ -20,6 +20,7 @@ from .scoring import Alpha, Item
 _OF_PYMATTING = {
     "closed-form": "alpha.estimate_alpha_cf",  # Levin et al., CVPR 2006
     "knn": "alpha.estimate_alpha_knn",  # Chen et al., CVPR 2012
+    "learning-based": "alpha.estimate_alpha_lbdm",  # Zheng and Kambhamettu, ICCV 2009
 }
 METHODS = (*_OF_PYMATTING, "trimap")
 

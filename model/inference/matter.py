@@ -16,11 +16,12 @@ from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
 from ...errors import WrongUseError
 from ...text import size
-from ..network.checkpoint import load_model
+from ..network.checkpoint import card_of, load_model
 from ..network.dim import DeepImageMatting, ModelConfig, folded
+from ..network.release import shipped
 from .inputs import Pixels, as_image, as_trimap
 from .memory import bytes_needed, free_memory, pixels_that_fit
-from .tiling import Span, Tile, plan_tiles, receptive_margin, smallest_tile
+from .tiling import Span, Tile, frugal_pixels, plan_tiles, receptive_margin, smallest_tile
 
 Alpha = NDArray[np.float32]  # (h, w), in 0..1
 
@@ -30,10 +31,11 @@ class MemoryTooLittleError(WrongUseError):
 
 
 class Matter:
-    """A model on a device, ready to make mattes."""
+    """A model on a device, ready to make mattes. card: what its file says of it; empty where nothing."""
 
-    def __init__(self, *, model: DeepImageMatting, device: torch.device) -> None:
+    def __init__(self, *, model: DeepImageMatting, device: torch.device, card: str = "") -> None:
         """The model moves to the device and is laid out channels last: less memory there, and faster."""
+        self.card = card
         self.device = device
         self.model = folded(model).to(device).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -44,7 +46,7 @@ class Matter:
         image: (h, w, 3) uint8 RGB. trimap: (h, w) uint8: 0 background, 128 unknown, 255 foreground; where it
         is known, alpha is 0 and 1. Either may be a NumPy array, a list, a tensor or an image of Pillow.
         max_memory: bytes that may be taken beside the model, the image and the result; by default three
-        quarters of what the device has free.
+        quarters of what the device has free, and less where an eighth more work is enough for that.
 
         An image that does not fit is matted in tiles that overlap by twice as far as a pixel's alpha can
         depend on the image (2 x 192 pixels, or 2 x 288 with the bottleneck "fc6"). So there is nothing to
@@ -60,6 +62,9 @@ class Matter:
         alpha: Alpha = (trimap == 255).astype(np.float32)
         memory = free_memory(self.device) if max_memory is None else max_memory
         pixels = pixels_that_fit(self.model.config, memory)
+        if max_memory is None:
+            margin = receptive_margin(self.model.config)
+            pixels = frugal_pixels(*trimap.shape, pixels=pixels, margin=margin)
         while True:
             tiles = plan(self.model.config, trimap.shape, pixels)
             try:
@@ -88,14 +93,16 @@ class Matter:
         return result
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Matter:
+def load(path: str | Path | None = None, device: str | torch.device | None = None) -> Matter:
     """The model of a model.safetensors, a checkpoint folder or a run's folder, on a device.
 
-    device: by default a GPU where there is one, else the CPU. Raises CheckpointError.
+    path: without it, the model that comes with dimtool. device: by default a GPU where there is one, else
+    the CPU. Raises CheckpointError.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Matter(model=load_model(Path(path)), device=torch.device(device))
+    file = shipped() if path is None else Path(path)
+    return Matter(model=load_model(file), device=torch.device(device), card=card_of(file))
 
 
 def fingerprint(model: DeepImageMatting) -> str:

@@ -49,11 +49,7 @@ def plan_tiles(height: int, width: int, *, pixels: int, margin: int) -> list[Til
     What a tile keeps lies `margin` pixels or more inside it, or at the image's border. Tiles begin at
     multiples of 32, so that the poolings' windows lie as in the whole image. margin: a multiple of 32.
     """
-    fitting = [
-        (tall * down * wide * across, down * across, tall, wide)
-        for (tall, down), (wide, across) in itertools.product(_sides(height, margin), _sides(width, margin))
-        if tall * wide <= pixels
-    ]
+    fitting = _fitting(height, width, pixels=pixels, margin=margin)
     if not fitting:
         return []
     _, _, tall, wide = min(fitting)
@@ -62,10 +58,29 @@ def plan_tiles(height: int, width: int, *, pixels: int, margin: int) -> list[Til
     ]
 
 
+def frugal_pixels(height: int, width: int, *, pixels: int, margin: int) -> int:
+    """The least pixels at a time, of at most `pixels`, whose overlaps add an eighth to the work or less.
+
+    `pixels` where there are none: the image is cut as it must be.
+    """
+    most = 9 * padded_pixels(height, width) // 8
+    some = _fitting(height, width, pixels=pixels, margin=margin)
+    return min((tall * wide for work, _, tall, wide in some if work <= most), default=pixels)
+
+
 def smallest_tile(height: int, width: int, *, margin: int) -> int:
     """Pixels of the smallest tile that can be cut from an image of this size."""
     least = 2 * margin + STRIDE
     return padded_pixels(min(least, height), min(least, width))
+
+
+def _fitting(height: int, width: int, *, pixels: int, margin: int) -> list[tuple[int, int, int, int]]:
+    """What tiles of at most `pixels` there are: the work with them, how many, their height and width."""
+    return [
+        (tall * down * wide * across, down * across, tall, wide)
+        for (tall, down), (wide, across) in itertools.product(_sides(height, margin), _sides(width, margin))
+        if tall * wide <= pixels
+    ]
 
 
 def _padded(side: int) -> int:

@@ -30,7 +30,7 @@ MODEL_NAME = "model.safetensors"
 CHECKPOINT_FOLDER = "checkpoints"  # in the folder of a run
 PART_SUFFIX = ".part"  # of what is not complete
 _METADATA = "dimtool-model"
-_PLACE = "place"  # in it
+_PLACE, _CARD = "place", "card"  # in it
 _LEARNING_NAME = "learning.safetensors"
 _OPTIMIZER_NAME = "optimizer.safetensors"
 _RANDOM_NAME = "random.safetensors"
@@ -55,8 +55,10 @@ class ModelFile:
     metadata: dict[str, str]
 
 
-def copy_of(model: DeepImageMatting, progress: Progress | None = None) -> ModelFile:
-    """The model's weights as they are now, with its configuration and, if it is given, its run's place."""
+def copy_of(model: DeepImageMatting, progress: Progress | None = None, *, card: str = "") -> ModelFile:
+    """The model's weights as they are now, with its configuration and, if they are given, its run's place
+    and its card: what it learnt of, and what it is good for.
+    """
     description: dict[str, Any] = {
         "config": _described(model.config),
         "stage": model.stage,
@@ -64,6 +66,8 @@ def copy_of(model: DeepImageMatting, progress: Progress | None = None) -> ModelF
     }
     if progress is not None:
         description[_PLACE] = [progress.stage, progress.step]
+    if card:
+        description[_CARD] = card
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
     return ModelFile(tensors=copied(model.state_dict()), metadata=metadata)
@@ -126,6 +130,16 @@ def load_model(path: Path) -> DeepImageMatting:
             else f"{path} cannot be read as a model ({first_line(error)}): bring the file again"
         )
         raise CheckpointError(message) from error
+
+
+def card_of(path: Path) -> str:
+    """What a model's file says of how it came to be; empty where it says nothing. Raises CheckpointError."""
+    path = _model_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str(json.loads((file.metadata() or {})[_METADATA]).get(_CARD, ""))
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path} cannot be read as a model ({first_line(error)})") from error
 
 
 def _foreign_kind(path: Path) -> str:

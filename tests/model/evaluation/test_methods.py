@@ -35,7 +35,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[NDArray[np.float64], ND
 
     for name in ("pymatting", "pymatting.alpha"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    for name in ("estimate_alpha_cf", "estimate_alpha_knn"):
+    for name in ("estimate_alpha_cf", "estimate_alpha_knn", "estimate_alpha_lbdm"):
         module = types.ModuleType(f"pymatting.alpha.{name}")
         setattr(module, name, estimate)
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -47,7 +47,7 @@ def item(trimap: NDArray[np.uint8], image: NDArray[np.uint8] | None = IMAGE) -> 
     return Item(0, "x", image, trimap, trimap)
 
 
-@pytest.mark.parametrize("name", ["closed-form", "knn"])
+@pytest.mark.parametrize("name", ["closed-form", "knn", "learning-based"])
 def test_a_method_gets_what_pymatting_takes_and_known_pixels_stay_known(given, name):
     alpha = Method(name)(item(TRIMAP))
     assert alpha.pixels.tolist() == [[0, 204, 204, 255]] and not alpha.instead
@@ -109,7 +109,7 @@ def test_predictions_are_scored_against_their_shards(test_shards: Path, tmp_path
     [
         (
             ["--beside", "closedform"],
-            "closedform is neither a file or folder nor one of closed-form, knn, trimap",
+            "closedform is neither a file or folder nor one of closed-form, knn, learning-based, trimap",
         ),
         (["--image-dir", "."], "--image-dir goes with --truth-dir"),
         (["--truth-dir", "."], "--truth-dir goes with --trimap-dir"),

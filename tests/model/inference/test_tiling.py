@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimtool.model.inference.tiling import plan_tiles, smallest_tile
+from dimtool.model.inference.tiling import frugal_pixels, padded_pixels, plan_tiles, smallest_tile
 
 
 def naive_count(length: int, side: int, margin: int) -> int:
@@ -51,3 +51,18 @@ def test_a_plan_keeps_each_pixel_once_far_from_the_cuts_with_the_least_work(heig
         work += area[0] * area[1]
     assert (kept == 1).all()
     assert work <= min(h * w * naive_count(tall, h, margin) * naive_count(wide, w, margin) for h, w in sides)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 10**8))
+def test_less_memory_is_taken_where_it_costs_little(height: int, width: int, pixels: int) -> None:
+    frugal = frugal_pixels(height, width, pixels=pixels, margin=192)
+    assert frugal <= pixels
+    tiles = plan_tiles(height, width, pixels=frugal, margin=192)
+    assert bool(tiles) == bool(plan_tiles(height, width, pixels=pixels, margin=192))
+    if frugal < pixels:
+        assert sum(tile.pixels for tile in tiles) <= 9 * padded_pixels(height, width) / 8
+
+
+def test_a_large_photograph_takes_half_the_memory() -> None:
+    assert frugal_pixels(3000, 4000, pixels=10**9, margin=192) == 3008 * 2208
+    assert frugal_pixels(600, 800, pixels=10**9, margin=192) == 608 * 800
