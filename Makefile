@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage -name '*.py' -o -path '*/templates/*' -o -name '*.css')
+SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage storage -name '*.py' -o -path '*/templates/*' -o -name '*.css')
 .PHONY: demo test lint check bench fuzz clean
 .DELETE_ON_ERROR:
 

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("setuptools", minversion="77")
 
 ROOT = Path(__file__).resolve().parent.parent
-WINGS = ("composer", "model", "manifests", "pages")
-KINDS = (".py", ".j2", ".css", ".js", ".toml", ".typed")
+WINGS = ("composer", "model", "manifests", "pages", "storage")
+KINDS = (".py", ".j2", ".css", ".js", ".safetensors", ".toml", ".typed")
 
 
 @pytest.fixture(scope="module")
