@@ -69,10 +69,11 @@ class Bar:
             total=total, initial=done, unit=f" {self.unit}", desc=description, file=sys.stderr, smoothing=0.1
         )
 
-    def advance(self, units: int, postfix: str = "") -> None:
-        """Move the bar."""
+    def advance(self, units: int, postfix: str | None = None) -> None:
+        """Move the bar; `postfix` is what it says beside its figures, until told otherwise."""
         if self._bar is not None:
-            self._bar.set_postfix_str(postfix, refresh=False)
+            if postfix is not None:
+                self._bar.set_postfix_str(postfix, refresh=False)
             self._bar.update(units)
 
     def note(self, text: str) -> None:

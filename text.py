@@ -61,6 +61,14 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def about(seconds: float) -> str:
+    """A time that is not known to the second: `12 minutes`, `9 hours`, `200 days`."""
+    for most, length, unit in ((90, 1, "second"), (5400, 60, "minute"), (172_800, 3600, "hour")):
+        if seconds < most:
+            return count(max(1, round(seconds / length)), unit)
+    return count(round(seconds / 86_400), "day")
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 shard`, `2 shards`, with separators."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -20,6 +20,7 @@ ORDER = (
     ("composer.commands", "model.commands"),
     ("model.evaluation",),
     ("model.training",),
+    ("model.logbook",),
     ("model.runs",),
     ("model.processes", "model.updates"),
     ("model.crops",),

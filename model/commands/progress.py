@@ -14,7 +14,11 @@ class TrainBar(Bar):
         """Start a stage's bar."""
         self.start(steps, done, description=f"stage {stage}")
 
+    def tick(self) -> None:
+        """Move it by a step."""
+        self.advance(1)
+
     def step(self, steps: int, values: dict[str, float]) -> None:
-        """Move it."""
+        """Say what came of the last steps."""
         text = f"loss {values['loss']:.4f}, {values['crops_per_second']:.1f} crops/s"
-        self.advance(steps, f"{text}, waiting {values['waiting']:.0%}")
+        self.advance(0, f"{text}, waiting {values['waiting']:.0%}")

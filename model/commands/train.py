@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...options import FILE, FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
+from .after import after_training, as_lines
 from .types import ByStage, Often
 from .updates import update_options
 from .values import read_config, read_recipe
@@ -213,5 +214,6 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
         raise
     if not result.main:
         return
-    sad = "" if result.sad is None else f", validation SAD {result.sad:.2f}"
-    print_result(as_json, {"model": result.model, "val_sad": result.sad}, f"{result.model}{sad}")
+    following = after_training(config.out, config.shards, config.val_shards)
+    values = {"model": result.model, "val_sad": result.sad, "trivial_sad": result.trivial, "next": following}
+    print_result(as_json, values, f"{result}\n{as_lines(following)}")

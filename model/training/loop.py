@@ -15,6 +15,7 @@ from ...text import count
 from ..crops.dataset import TrainingCrops
 from ..crops.reading import Crop
 from ..inference.matter import Matter
+from ..logbook.forecast import Forecast
 from ..network.dim import DeepImageMatting, Stage
 from ..network.precision import autocast, cudnn_search
 from ..network.progress import Progress
@@ -48,6 +49,7 @@ class StageLoop:
     crops: TrainingCrops
     validation: ValidationSet | None
     progress: Progress
+    forecast: Forecast
     deadline: float = math.inf  # of the monotonic clock
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class StageLoop:
             self.feed.begin(self.progress.crops, left)
             for _ in range(left):
                 bad = self._step(self._next(asked))
+                self._foretell()
                 if self._now_and_then(asked, bad=bad):
                     break
             self.run_folder.settle()
@@ -124,7 +127,14 @@ class StageLoop:
         loss = self.optimisation.step(batch, self.losses, step=step, steps=self.steps)
         self.window.losses.append(loss)
         self.progress = replace(self.progress, step=step + 1, crops=self.progress.crops + self.batch_size)
+        self.reporter.tick()
         return self.config.on_nan == "stop" and self.guard.notices(loss)
+
+    def _foretell(self) -> None:
+        if not self.ranks.main:
+            return
+        if line := self.forecast.after_step(self.stage, done=self.progress.step, planned=self.steps):
+            self.reporter.note(line)
 
     # ---- now and then --------------------------------------------------------------------------------------
 
@@ -195,12 +205,14 @@ class StageLoop:
     def _save(self) -> None:
         adam, average = self.optimisation.adam, self.optimisation.average
         progress = replace(self.progress, scaler=self.optimisation.scaler.state_dict())
-        self.run_folder.save(self.model, adam, progress, average=average)
+        with self.forecast.aside():
+            self.run_folder.save(self.model, adam, progress, average=average)
         self._new_window()
 
     def _validate_and_keep(self) -> None:
         try:
-            self._validate()
+            with self.forecast.aside():
+                self._validate()
         except DimtoolError:
             # What the validation meets must not cost the steps before it; but a stage is only over with it.
             if self.progress.step < self.steps:
@@ -217,10 +229,13 @@ class StageLoop:
         self.model.train()
         step = self.progress.step
         values: Mapping[str, Any] = {"val_skipped": len(found.skipped)} if found.skipped else {}
-        self.log.values(step, {"val_sad": found.sad, **values})
+        self.log.values(step, {"val_sad": found.sad, "trivial_sad": found.trivial, **values})
         for error in found.skipped:
             self.reporter.note(f"skipped in validation: {error}")
-        self.reporter.note(f"stage {self.stage}, step {step}: validation SAD {found.sad:.3f}")
+        self.reporter.note(
+            f"stage {self.stage}, step {step}: validation SAD {found.sad:.3f}; of the trimap itself, taken "
+            f"for an alpha, {found.trivial:.3f}"
+        )
         self.log.pictures(step, found.examples)
         if self._is_best(found.sad, self.validation.digest):
             self.run_folder.save_best(model)

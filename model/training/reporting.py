@@ -28,8 +28,11 @@ class Reporter(Protocol):
     def stage(self, stage: int, steps: int, done: int) -> None:
         """A stage begins, with `done` of its steps behind it."""
 
+    def tick(self) -> None:
+        """One more step is done."""
+
     def step(self, steps: int, values: dict[str, float]) -> None:
-        """So many more steps are done; loss, crops/s, share of the time spent waiting for data."""
+        """Of the last so many steps: loss, crops/s, share of the time spent waiting for data."""
 
 
 class Silent:
@@ -39,6 +42,9 @@ class Silent:
         """Nothing."""
 
     def stage(self, stage: int, steps: int, done: int) -> None:
+        """Nothing."""
+
+    def tick(self) -> None:
         """Nothing."""
 
     def step(self, steps: int, values: dict[str, float]) -> None:

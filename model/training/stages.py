@@ -24,6 +24,8 @@ from ...errors import WrongUseError
 from ...storage.remote import Place
 from ...text import count
 from ..crops.dataset import TrainingCrops
+from ..logbook.forecast import Forecast
+from ..logbook.rows import last_trivial
 from ..network.checkpoint import load_checkpoint, load_model
 from ..network.dim import DeepImageMatting, Stage
 from ..network.partial import Part, take
@@ -54,12 +56,19 @@ Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train 
 class Result:
     """A finished run: the model's file, the last validation SAD (None without validation).
 
-    main: whether this process, of several, speaks for all.
+    trivial: the SAD of the answer that needs no model. main: whether this process speaks for all.
     """
 
     model: Path
     sad: float | None
+    trivial: float | None = None
     main: bool = True
+
+    def __str__(self) -> str:
+        if self.sad is None:
+            return str(self.model)
+        beside = "" if self.trivial is None else f" (of the trimap itself {self.trivial:.2f})"
+        return f"{self.model}, validation SAD {self.sad:.2f}{beside}"
 
 
 @contextmanager
@@ -101,7 +110,8 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
             for stage in config.stages:
                 trainer.run_stage(stage)
             model, sad = ranks.main_finds(run.finish)
-        return Result(model, sad, main=ranks.main)
+            trivial = ranks.main_finds(lambda: last_trivial(config.out))
+        return Result(model, sad, trivial, main=ranks.main)
     except SharedError as error:
         error.told_elsewhere = not ranks.main
         raise
@@ -136,6 +146,7 @@ class Trainer:
         self.train_shards, self.validation = data
         self._deadline = time.monotonic() + self.config.seconds
         self._can_be_refined = False
+        self._forecast: Forecast | None = None
         self._compiles = self.config.compile and self._finds_a_compiler()
         torch.manual_seed(self.config.seed)
         self.model = DeepImageMatting(self.config.model)
@@ -187,6 +198,8 @@ class Trainer:
         progress = Progress(stage=stage, step=0)
         if latest is not None:
             progress = self._resume(*latest, optimisation)
+        crops = self.ranks.each(lambda: self._crops(stage))
+        self._forecast = self._forecast or Forecast(self.config, device, composites=len(crops))
         StageLoop(
             config=self.config,
             run_folder=self.run,
@@ -196,7 +209,8 @@ class Trainer:
             model=self.model,
             losses=TrainingStep(losses, device),
             optimisation=optimisation,
-            crops=self.ranks.each(lambda: self._crops(stage)),
+            crops=crops,
+            forecast=self._forecast,
             validation=self.validation,
             progress=progress,
             deadline=self._deadline,

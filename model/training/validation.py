@@ -33,10 +33,12 @@ _EXAMPLE_SIDE = 384  # pixels of an example's longer side, at most
 class Validated(NamedTuple):
     """Mean SAD (thousands of pixels) over the set, a few samples to look at, and what could not be scored.
 
+    trivial: the same of the answer that needs no model, half an alpha wherever it is sought.
     examples: (3, h, 4 w) uint8 each: image, trimap, prediction and truth beside each other.
     """
 
     sad: float
+    trivial: float
     examples: list[Tensor]
     skipped: list[str]
 
@@ -132,7 +134,7 @@ class _Looked(NamedTuple):
     """What came of one composite of the set, at its place in it."""
 
     place: int
-    sad: float = 0.0
+    sads: tuple[float, float] = (0.0, 0.0)  # the model's, and of the trivial answer
     example: Tensor | None = None
     skipped: str | None = None
 
@@ -145,12 +147,13 @@ def validate(matter: Matter, data: ValidationSet, ranks: Ranks) -> Validated:
     ours = range(ranks.index, len(data.numbers), ranks.count)
     looked = ranks.each(lambda: [_look(matter, data, each) for each in _read_ahead(data, ours)])
     every = sorted((each for share in ranks.gather(looked) for each in share), key=lambda each: each.place)
-    errors = [each.sad for each in every if each.skipped is None]
+    scored = [each for each in every if each.skipped is None]
     skipped = [each.skipped for each in every if each.skipped is not None]
-    if not errors:
+    if not scored:
         raise ShardError(f"{data.composites.folder}: there is no composite to validate on; {skipped[0]}")
     examples = [each.example for each in every if each.example is not None]
-    return Validated(sum(errors) / len(errors), examples, skipped)
+    mean, trivial = (sum(each) / len(scored) for each in zip(*(each.sads for each in scored), strict=True))
+    return Validated(mean, trivial, examples, skipped)
 
 
 class _Read(NamedTuple):
@@ -195,7 +198,8 @@ def _look(matter: Matter, data: ValidationSet, read: _Read) -> _Looked:
     prediction = to_uint8(matter.matte(sample.composite, trimap))
     shown = read.place % -(-len(data.numbers) // EXAMPLES) == 0
     example = side_by_side(sample.composite, trimap, prediction, sample.alpha) if shown else None
-    return _Looked(read.place, sad(prediction, sample.alpha, trimap), example)
+    sads = sad(prediction, sample.alpha, trimap), sad(trimap, sample.alpha, trimap)
+    return _Looked(read.place, sads, example)
 
 
 def side_by_side(image: UInt8Image, *masks: UInt8Mask) -> Tensor:

@@ -152,7 +152,7 @@ class Training(subprocess.Popen[str]):
     def finish(self) -> None:
         """Wait for it: it ends by itself, with one line of result and no complaint."""
         code, out, lines = self.ended()
-        assert (code, lines, out.count("\n")) == (0, [], 1), out
+        assert (code, lines, out.count("\nnext: ")) == (0, [], 1), out
 
 
 class Launcher:

@@ -60,10 +60,19 @@ def train(
 # ---- results -----------------------------------------------------------------------------------------------
 
 
-def test_the_result_for_people_and_for_programs(train: Any, tmp_path: Path, metrics: Any) -> None:
+def test_the_result_for_people_and_for_programs(
+    train: Any, tmp_path: Path, val_shards: Path, metrics: Any
+) -> None:
     done = train()
-    sad = metrics(tmp_path / "run")[-1]["val_sad"]
-    assert (done.code, done.out) == (0, f"{tmp_path}/run/model.safetensors, validation SAD {sad:.2f}\n")
+    run_folder = tmp_path / "run"
+    last = metrics(run_folder)[-1]
+    sad, trivial = last["val_sad"], last["trivial_sad"]
+    commands = [
+        f"dimtool evaluate --checkpoint {run_folder} --shards {val_shards}",
+        f"dimtool predict --checkpoint {run_folder} photo.jpg trimap.png --out mattes",
+    ]
+    first = f"{run_folder}/model.safetensors, validation SAD {sad:.2f} (of the trimap itself {trivial:.2f})"
+    assert (done.code, done.out) == (0, f"{first}\nnext: {commands[0]}\n      {commands[1]}\n")
     notes = ["note: no GPU is at hand: training on the CPU"]
     for stage in (1, 2, 3):
         notes += [line for line in done.lines if line.startswith(f"note: stage {stage}, step 1: validation")]
@@ -71,7 +80,12 @@ def test_the_result_for_people_and_for_programs(train: Any, tmp_path: Path, metr
     assert len(notes) == 4
 
     again = train("--json")
-    assert json.loads(again.out) == {"model": f"{tmp_path}/run/model.safetensors", "val_sad": sad}
+    assert json.loads(again.out) == {
+        "model": f"{run_folder}/model.safetensors",
+        "val_sad": sad,
+        "trivial_sad": trivial,
+        "next": commands,
+    }
     assert [line for line in again.lines if "is over" in line] == [
         f"note: stage {stage} is over: the run is in stage 3" for stage in (1, 2)
     ]

@@ -227,6 +227,9 @@ def test_the_mean_sad_of_whole_images(train_shards: Path, decoded: Callable[...,
         np.testing.assert_array_equal(trimap, wanted)
     assert found.sad == pytest.approx(np.mean([error for error, _ in expected]), rel=1e-12)
     assert found.skipped == []
+    truths = [decoded(train_shards, n // PER_FG).alpha.astype(int) for n in numbers]
+    halves = [np.abs(a - t)[t == 128].sum() / 255e3 for a, t in zip(truths, trimaps, strict=True)]
+    assert found.trivial == pytest.approx(np.mean(halves), rel=1e-12)
 
 
 class Share(Ranks):
@@ -251,7 +254,7 @@ def test_processes_share_the_set_and_find_what_one_does(train_shards: Path) -> N
     validate(Green(), data, Share(1, gathered))  # type: ignore[arg-type]
     together = validate(Green(), data, Share(0, gathered))  # type: ignore[arg-type]
     assert [len(share) for share in gathered] == [2, 3]
-    assert together.sad == alone.sad
+    assert (together.sad, together.trivial) == (alone.sad, alone.trivial)
     assert all(map(torch.equal, together.examples, alone.examples))
     assert len(together.examples) == len(alone.examples)
 
