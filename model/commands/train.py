@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from ...options import FILE, FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
-from .after import after_training, as_lines
 from .types import ByStage, Often
 from .updates import update_options
 from .values import read_config, read_recipe
@@ -129,7 +128,9 @@ from .variation import variation_options
     help="Of convolutions while they learn: batch where they start from scratch, in batches of 8 or more.",
 )
 @click.option(
-    "--weights", metavar="imagenet|none|FILE", help="VGG-16's.  [default: imagenet at width 1, else none]"
+    "--weights",
+    metavar="imagenet|none|FILE",
+    help="VGG-16's: fetched once, none, or a copy.  [default: imagenet at width 1, else none]",
 )
 @click.option("--init", type=PATH, help="A model to start from, or a run's folder.")
 @click.option(
@@ -174,6 +175,19 @@ from .variation import variation_options
 )
 @click.option("--log-every", type=click.IntRange(min=1), default=50, show_default=True, help="Steps.")
 @click.option(
+    "--tracker",
+    type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
+    default="tensorboard",
+    show_default=True,
+    help="Who else gets the values that metrics.jsonl has; wandb and mlflow are to be installed.",
+)
+@click.option(
+    "--page/--no-page",
+    default=True,
+    show_default=True,
+    help="Whether the run gets index.html, curves.png and results.csv, at validations and at the end.",
+)
+@click.option(
     "--skip-bad", is_flag=True, help="Go on without composites that cannot be read; they are counted."
 )
 @click.option("--time-limit", metavar="TIME", help="Stop after 90s, 30min or 10h, to go on another time.")
@@ -191,8 +205,9 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
       dimtool train --recipe fast --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
+    from ..logbook.after import after_training, as_lines
     from ..network.precision import best_precision
-    from ..processes.ranks import SharedError
+    from ..processes.failures import SharedError
     from ..runs.beginning import RunError
     from ..runs.config import TrainConfig
     from ..runs.folder import Run
@@ -215,5 +230,6 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
     if not result.main:
         return
     following = after_training(config.out, config.shards, config.val_shards)
-    values = {"model": result.model, "val_sad": result.sad, "trivial_sad": result.trivial, "next": following}
+    values: dict[str, Any] = {"model": result.model, "val_sad": result.sad, "trivial_sad": result.trivial}
+    values |= {"page": result.page, "next": following}
     print_result(as_json, values, f"{result}\n{as_lines(following)}")

@@ -116,7 +116,8 @@ class Forecast:
             steps = self._steps_for_half_a_day(small, seconds * _SMALL_LOSS, [_SMALL_BATCH] * 3)
             options = (
                 f"--recipe fast --width {_SMALL.width:g} --bottleneck {_SMALL.bottleneck} "
-                f"--learning-rate {_SMALL_RATE} --steps {_listed(steps)} --out {config.out}-small"
+                f"--normalisation batch --learning-rate {_SMALL_RATE} --steps {_listed(steps)} "
+                f"--out {config.out}-small"
             )
             return f"; with {options} a small network is trained in about half a day"
         steps = self._steps_for_half_a_day(
@@ -142,5 +143,5 @@ def _listed(steps: Mapping[Stage, int]) -> str:
 def _rounded(steps: float) -> int:
     """Down to two digits, and one step at least."""
     whole = max(1, int(steps))
-    unit = 10 ** max(0, len(str(whole)) - 2)
-    return whole // unit * unit
+    unit = int(10 ** max(0, len(str(whole)) - 2))
+    return whole - whole % unit

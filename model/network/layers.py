@@ -59,6 +59,12 @@ class NormalisedConvolution(nn.Conv2d):
         return same.to(self.weight)
 
 
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """What a model's normalisations go by in use; none where there are none."""
+    layers = (each for each in model.modules() if isinstance(each, NormalisedConvolution))
+    return [each for layer in layers for each in layer.statistics()]
+
+
 def convolution(inputs: int, outputs: int, *, size: int, normalisation: Normalisation = "none") -> nn.Conv2d:
     """One that keeps height and width."""
     kind = NormalisedConvolution if normalisation == "batch" else nn.Conv2d

@@ -108,7 +108,10 @@ def _download() -> dict[str, Tensor]:
                 URL, map_location="cpu", check_hash=True, weights_only=True, progress=sys.stderr.isatty()
             )
     except _UNREADABLE as error:
-        raise WeightsError(f"cannot fetch {URL} ({_line(error)}); give the path of a copy instead") from error
+        raise WeightsError(
+            f"cannot fetch {URL} ({_line(error)}): fetch it where there is a network, and give that copy "
+            f"with --weights FILE, or lay it into {torch.hub.get_dir()}/checkpoints"
+        ) from error
 
 
 def _open(path: Path) -> dict[str, Tensor]:

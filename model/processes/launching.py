@@ -35,11 +35,11 @@ _TYPES = (
 )
 
 
-def launch(out: Path, *, compression: Compression) -> Accelerator:
+def launch(out: Path, *, compression: Compression, tracker: str = "none") -> Accelerator:
     """Find the other processes, if `torchrun` or `accelerate launch` started some.
 
-    compression: of gradients on their way between processes; "bf16" halves it. Raises
-    WrongUseError where the launcher was configured for anything but one model on each device.
+    compression: of gradients on their way between processes; "bf16" halves it. tracker: by its name there.
+    Raises WrongUseError where the launcher was configured for anything but one model on each device.
     """
     for variable, name in _OTHER_WAYS.items():
         if os.environ.get(variable, "false").lower() in ("true", "1", "yes"):
@@ -52,7 +52,7 @@ def launch(out: Path, *, compression: Compression) -> Accelerator:
         # Unless it is told so, torchrun's processes on CPUs do not find each other.
         cpu=not torch.accelerator.is_available(),
         mixed_precision="no",  # the step has its own
-        log_with="tensorboard",
+        log_with=None if tracker == "none" else tracker,
         project_dir=out,
         # Not by number: the environment's would win over it, and scale the gradients.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),

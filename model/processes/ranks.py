@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,36 +11,12 @@ import torch
 from torch import Tensor, distributed
 
 from ...errors import DimtoolError
+from .failures import SharedError
 
 Found = TypeVar("Found")
 
 # The main process may load, download or write while the others wait, for longer than the usual ten minutes.
 PATIENCE = timedelta(days=1)
-
-_PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
-
-
-class SharedError(DimtoolError):
-    """What all processes of a training meet together: the main one tells it, the others end with its code.
-
-    told_elsewhere: whether another process tells it.
-    """
-
-    told_elsewhere = False
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class PeerError(DimtoolError):
-    """Another process of the training ended."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "another process of this training has ended, and said why: the same command goes on from the "
-            "last checkpoint"
-        )
 
 
 class _Failure(NamedTuple):
@@ -119,6 +94,15 @@ class Ranks:
         distributed.all_reduce(found, distributed.ReduceOp.MAX, group=self._group)
         return found.tolist()
 
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Make each of these tensors, in place, the mean of those of all processes."""
+        if self.count == 1:
+            return
+        for each in tensors:
+            mean = each.detach().to("cpu", torch.float64)
+            distributed.all_reduce(mean, group=self._group)
+            each.copy_(mean / self.count)
+
     def share(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The main process's tensors, by name, in every process; on the CPU."""
         if self.count == 1:
@@ -140,14 +124,3 @@ class Ranks:
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value, group=self._group)
         return values
-
-
-@contextmanager
-def end_of_a_peer_told() -> Iterator[None]:
-    """PyTorch raises a RuntimeError in the midst of whatever the processes did together."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(words in str(error) for words in _PEER_GONE):
-            raise
-        raise PeerError from error

@@ -32,6 +32,7 @@ from .history import add_to_history, begin_history
 CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+SAMPLES = "samples"
 
 
 class RunError(WrongUseError):
@@ -86,7 +87,7 @@ def _find_sound(folder: Path) -> tuple[Path | None, list[str]]:
 def _clear(folder: Path, sound: Path | None) -> list[str]:
     """Remove what is unfinished, and set aside the checkpoints after the last whole one; what was done."""
     notes = []
-    for place in (folder, folder / CHECKPOINT_FOLDER):
+    for place in (folder, folder / CHECKPOINT_FOLDER, *(folder / SAMPLES).glob("*")):
         for part in place.glob(f".*{PART_SUFFIX}"):
             remove_part(part)
     for path in checkpoints(folder / CHECKPOINT_FOLDER):

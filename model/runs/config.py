@@ -24,6 +24,8 @@ from .intervals import read_interval
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """torch.compile's: how long it searches, and whether it records CUDA graphs."""
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "none"]
+
 # What only the first start takes: a run that goes on has its weights, and needs their file no more.
 STARTING = ("init", "init_part", "weights")
 
@@ -58,6 +60,8 @@ _FREE = frozenset(
         "save_every",
         "keep",
         "log_every",
+        "tracker",
+        "page",
         "recipe",  # whose values are judged each for itself
         "accumulate",
         "patience",
@@ -146,6 +150,8 @@ class TrainConfig:
     save_every: int | str = 5_000
     keep: int = 3
     log_every: int = 50
+    tracker: Tracker = "tensorboard"
+    page: bool = True  # index.html, curves.png and results.csv, at validations and at the end
     recipe: str = "paper"  # where the values came from that nobody gave
     lr_schedule: Schedule = "constant"  # cosine where the steps are few: it ends at rest
     warmup: float = 0.0  # of each stage's steps; 0.05 with a great rate, which would scatter fresh weights

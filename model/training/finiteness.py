@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ...files import write_text
 from ..network.dim import Stage
 from ..network.progress import Progress
+from ..processes.failures import SharedError
 from ..processes.feeding import Feed
-from ..processes.ranks import Ranks, SharedError
+from ..processes.ranks import Ranks
 from ..runs.folder import Run
 
 NAN_NAME = "nan-batch.json"

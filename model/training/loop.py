@@ -15,7 +15,9 @@ from ...text import count
 from ..crops.dataset import TrainingCrops
 from ..crops.reading import Crop
 from ..inference.matter import Matter
+from ..logbook.chronicle import Chronicle
 from ..logbook.forecast import Forecast
+from ..logbook.trackers import Log
 from ..network.dim import DeepImageMatting, Stage
 from ..network.precision import autocast, cudnn_search
 from ..network.progress import Progress
@@ -29,7 +31,7 @@ from .agenda import Agenda
 from .finiteness import FiniteGuard
 from .measuring import Window
 from .optimisation import Optimisation
-from .reporting import Log, Reporter, StoppedError
+from .reporting import Reporter, StoppedError
 from .step import TrainingStep
 from .validation import ValidationSet, validate
 
@@ -50,6 +52,7 @@ class StageLoop:
     validation: ValidationSet | None
     progress: Progress
     forecast: Forecast
+    chronicle: Chronicle
     deadline: float = math.inf  # of the monotonic clock
 
     def __post_init__(self) -> None:
@@ -114,7 +117,7 @@ class StageLoop:
         if batch is None:  # other processes cannot be asked: they may be in the midst of the next step
             if self.progress.step and self.guard.finite(self.model):
                 self._save()
-            self._stop(128 + max(asked))
+            self._stop(128 + max(asked), alone=True)
         self.window.own_backgrounds += batch["backgrounds"].kept
         for error in batch["skipped"]:
             self.window.skipped += 1
@@ -149,6 +152,8 @@ class StageLoop:
             self._report()
         if due.look or due.save or due.stop:
             self._refuse_spoilt_weights()
+            # Each process's are of its own shares of the batches; nothing that learns depends on them.
+            self.ranks.average(self.optimisation.statistics)
         if due.look:
             self._validate_and_keep()
         over = due.look and self._gives_up()
@@ -160,13 +165,15 @@ class StageLoop:
             self._end_early()
         return over
 
-    def _stop(self, exit_code: int) -> NoReturn:
-        """End as a signal, or the time limit, asked to."""
+    def _stop(self, exit_code: int, *, alone: bool = False) -> NoReturn:
+        """End as a signal, or the time limit, asked to; all processes together, or this one alone."""
         self.run_folder.settle()
-        raise StoppedError(
+        error = StoppedError(
             f"stopped at step {self.progress.step} of stage {self.stage}; the same command goes on there",
             exit_code,
         )
+        error.alone = alone
+        raise error
 
     def _gives_up(self) -> bool:
         """Whether the validations are no better for long enough; all processes must ask."""
@@ -237,6 +244,8 @@ class StageLoop:
             f"for an alpha, {found.trivial:.3f}"
         )
         self.log.pictures(step, found.examples)
+        if self.ranks.main:
+            self.chronicle.validated(self.stage, step, found.examples)
         if self._is_best(found.sad, self.validation.digest):
             self.run_folder.save_best(model)
         self.progress = self.progress.after_validation(found.sad, on=self.validation.digest)

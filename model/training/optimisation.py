@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..crops.reading import Crop
 from ..network.dim import DeepImageMatting
+from ..network.layers import statistics_of
 from ..network.precision import gradient_scaler
 from ..runs.config import TrainConfig
 from ..updates.adam import make_adam
@@ -23,6 +24,7 @@ class Optimisation:
     """The optimiser of one stage, as the configuration has it; for a model that is where it will train."""
 
     def __init__(self, model: DeepImageMatting, device: torch.device, config: TrainConfig) -> None:
+        self._model = model
         self._parts = config.accumulate
         self._lengths: list[Tensor] = []  # on the device: reading one would stop it
         # In one pass, which rounds otherwise: on a CPU not where a run's float32 is the same to the bit.
@@ -75,6 +77,12 @@ class Optimisation:
     def average(self) -> DeepImageMatting | None:
         """The weights' average, where there is one."""
         return self._update.average.model if self._update.average else None
+
+    @property
+    def statistics(self) -> list[Tensor]:
+        """What the model's normalisations go by in use, and its average's."""
+        averaged = statistics_of(self.average) if self.average else []
+        return [*statistics_of(self._model), *averaged]
 
     @property
     def result(self) -> DeepImageMatting:

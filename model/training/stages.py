@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from ...errors import WrongUseError
 from ...storage.remote import Place
 from ...text import count
 from ..crops.dataset import TrainingCrops
+from ..logbook.chronicle import Chronicle
 from ..logbook.forecast import Forecast
 from ..logbook.rows import last_trivial
+from ..logbook.trackers import begin_tracking, refuse_missing
 from ..network.checkpoint import load_checkpoint, load_model
 from ..network.dim import DeepImageMatting, Stage
 from ..network.partial import Part, take
@@ -33,16 +36,18 @@ from ..network.precision import float32_products
 from ..network.progress import Progress
 from ..network.snapshot import fill_state, state_of
 from ..network.vgg16 import load_vgg16
+from ..processes.failures import end_of_a_peer_told
 from ..processes.launching import launch
-from ..processes.ranks import Ranks, SharedError, end_of_a_peer_told
-from ..runs.beginning import TENSORBOARD, RunError, shards_digest, versions
+from ..processes.ranks import Ranks
+from ..processes.watch import Watch
+from ..runs.beginning import RunError, shards_digest, versions
 from ..runs.config import TrainConfig
 from ..runs.folder import Run, open_run
 from ..updates.layers import freeze_layers
 from ..updates.parts import refuse_unequal_parts
 from .loop import StageLoop
 from .optimisation import Optimisation
-from .reporting import Reporter, Silent, begin_log, death_of_a_worker_told
+from .reporting import Reporter, Silent, death_of_a_worker_told
 from .step import StageLosses, TrainingStep, compiled, why_uncompiled
 from .validation import ValidationSet, one_matte, pick, refuse_common_foregrounds, split_foregrounds
 
@@ -56,19 +61,19 @@ Data = tuple[list[int], ValidationSet | None]  # numbers of the shards to train 
 class Result:
     """A finished run: the model's file, the last validation SAD (None without validation).
 
-    trivial: the SAD of the answer that needs no model. main: whether this process speaks for all.
+    trivial: the SAD of the answer that needs no model. page: to look at. main: whether this process speaks.
     """
 
     model: Path
     sad: float | None
     trivial: float | None = None
+    page: Path | None = None
     main: bool = True
 
     def __str__(self) -> str:
-        if self.sad is None:
-            return str(self.model)
+        sad = "" if self.sad is None else f", validation SAD {self.sad:.2f}"
         beside = "" if self.trivial is None else f" (of the trimap itself {self.trivial:.2f})"
-        return f"{self.model}, validation SAD {self.sad:.2f}{beside}"
+        return f"{self.model}{sad}{beside}" + ("" if self.page is None else f"\n{self.page}")
 
 
 @contextmanager
@@ -90,7 +95,6 @@ def _errors_of_the_log_told_once() -> Iterator[None]:
 
 
 @death_of_a_worker_told()
-@end_of_a_peer_told()
 @_errors_of_the_log_told_once()
 def train(config: TrainConfig, reporter: Reporter) -> Result:
     """Run the stages that `config` asks for, going on from the folder's last checkpoint.
@@ -98,23 +102,23 @@ def train(config: TrainConfig, reporter: Reporter) -> Result:
     Raises StoppedError after SIGTERM or SIGINT (a checkpoint is written first), NotFiniteError, RunError,
     ShardError, CheckpointError, WorkerError; with several processes SharedError and PeerError as well.
     """
-    accelerator = launch(config.out, compression=config.gradient_compression)
+    accelerator = launch(config.out, compression=config.gradient_compression, tracker=config.tracker)
     ranks = Ranks()
     try:
-        data = ranks.each(lambda: split_data(config))
-        ranks.agree(_common(config))
-        with ExitStack() as stack:
+        with Watch(ranks) as watch, end_of_a_peer_told(), ExitStack() as stack:
+            ranks.main_does(lambda: refuse_missing(config.tracker))
+            data = ranks.each(lambda: split_data(config))
+            ranks.agree(_common(config))
             stack.enter_context(float32_products(config.precision))
             run = ranks.each(lambda: stack.enter_context(open_run(config, main=ranks.main)))
+            stack.callback(watch.leave)  # before the run waits for what is being written
             trainer = Trainer(run, data, accelerator=accelerator, ranks=ranks, reporter=reporter)
             for stage in config.stages:
                 trainer.run_stage(stage)
             model, sad = ranks.main_finds(run.finish)
             trivial = ranks.main_finds(lambda: last_trivial(config.out))
-        return Result(model, sad, trivial, main=ranks.main)
-    except SharedError as error:
-        error.told_elsewhere = not ranks.main
-        raise
+            page = ranks.main_finds(trainer.chronicle.finished)
+        return Result(model, sad, trivial, page, main=ranks.main)
     finally:
         accelerator.end_training()
         # Or the next training of this process could not have another precision.
@@ -142,8 +146,10 @@ class Trainer:
             self.reporter.note("no GPU is at hand: training on the CPU")
         for note in run.notes:
             self.reporter.note(note)
-        begin_log(accelerator, TENSORBOARD)
         self.train_shards, self.validation = data
+        ranks.each(lambda: begin_tracking(accelerator, self.config, goes_on=run.latest() is not None))
+        digest = None if self.validation is None else self.validation.digest
+        self.chronicle = Chronicle(self.config, digest, note=self.reporter.note)
         self._deadline = time.monotonic() + self.config.seconds
         self._can_be_refined = False
         self._forecast: Forecast | None = None
@@ -192,7 +198,7 @@ class Trainer:
         losses: torch.nn.Module = StageLosses(self.model, precision=self.config.precision)
         if self._compiles:
             losses = compiled(losses, self.config.compile_mode)
-        losses = self.accelerator.prepare(losses)
+        losses = self._shared(losses)
         device = self.accelerator.device
         optimisation = Optimisation(self.model, device, self.config)
         progress = Progress(stage=stage, step=0)
@@ -211,11 +217,19 @@ class Trainer:
             optimisation=optimisation,
             crops=crops,
             forecast=self._forecast,
+            chronicle=self.chronicle,
             validation=self.validation,
             progress=progress,
             deadline=self._deadline,
         ).run()
         self.accelerator.free_memory()
+
+    def _shared(self, losses: torch.nn.Module) -> torch.nn.Module:
+        """On the device, its gradients shared by all processes."""
+        with warnings.catch_warnings():  # of an option of PyTorch's that Accelerate names by its old name
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            prepared: torch.nn.Module = self.accelerator.prepare(losses)
+        return prepared
 
     def _start_of(self, stage: Stage) -> tuple[Path, Progress] | None:
         """The checkpoint that a stage starts from. Raises RunError where it cannot start there."""

@@ -12,7 +12,12 @@ from ..crops.reading import Crop
 
 
 def refuse_unequal_parts(batch_size: int, *, processes: int, count: int) -> None:
-    """Raise WrongUseError where each process's share of a batch does not make `count` equal parts."""
+    """Raise WrongUseError where a batch cannot be shared equally, or a share does not make `count` parts."""
+    if batch_size % processes:
+        raise WrongUseError(
+            f"a batch of {batch_size} cannot be shared equally by {processes} processes: choose a "
+            f"--batch-size, which is of all of them together, that {processes} divides"
+        )
     if count > 1 and batch_size % (processes * count):
         raise WrongUseError(
             f"a batch of {batch_size} does not make {count} equal parts for each of {processes} processes: "

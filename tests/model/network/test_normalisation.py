@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dimtool.model.inference.matter import Matter
 from dimtool.model.network.checkpoint import load_model, save_model
 from dimtool.model.network.dim import DeepImageMatting, ModelConfig, folded
-from dimtool.model.network.layers import NormalisedConvolution
+from dimtool.model.network.layers import NormalisedConvolution, statistics_of
 from dimtool.model.network.partial import take
 from dimtool.model.updates.average import Average
 from dimtool.model.updates.layers import freeze_layers, partly_frozen
@@ -120,3 +120,12 @@ def test_a_model_begins_with_another_of_the_other_kind(kinds: tuple[str, str]) -
 def test_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="choose 'none' or 'batch'"):
         ModelConfig(normalisation="group")  # type: ignore[arg-type]
+
+
+def test_statistics_are_those_of_the_model_itself(learnt: DeepImageMatting) -> None:
+    """So that processes can average them in place; a plain network has none."""
+    found = statistics_of(learnt)
+    assert len(found) == 2 * len(normalised(learnt)) > 0
+    found[0].fill_(7)
+    assert normalised(learnt)[0].norm.running_mean.eq(7).all()  # type: ignore[union-attr]
+    assert statistics_of(folded(learnt)) == []

@@ -168,7 +168,8 @@ def test_no_network_is_one_line_that_says_what_to_do(network, monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
-    with pytest.raises(ValueError, match=r"cannot fetch http.*not known.*path of a copy"):
+    advice = "with --weights FILE, or lay it into .*/checkpoints$"
+    with pytest.raises(ValueError, match=rf"cannot fetch http.*not known.*{advice}"):
         load_vgg16(network.encoder)
 
 

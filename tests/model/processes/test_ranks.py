@@ -15,8 +15,9 @@ from accelerate.state import AcceleratorState
 from torch import distributed
 
 from dimtool.errors import DimtoolError, WrongUseError
+from dimtool.model.processes.failures import PeerError, SharedError, end_of_a_peer_told
 from dimtool.model.processes.launching import launch
-from dimtool.model.processes.ranks import PeerError, Ranks, SharedError, end_of_a_peer_told
+from dimtool.model.processes.ranks import PATIENCE, Ranks
 
 
 class BrokenError(DimtoolError):
@@ -47,6 +48,11 @@ def _script(rank: int) -> Iterator[Any]:
     yield _attempt(lambda: ranks.agree({"seed": 3, "torch": f"2.{rank}"}))
     yield _attempt(lambda: ranks.agree({"seed": 3}))
     there = {"a": torch.arange(6).view(2, 3) + 0.5, "b": torch.tensor(7, dtype=torch.uint8)}
+    own = [torch.tensor([1.0 + rank, 5.0]), torch.tensor(3.0 * rank)]
+    ranks.average(own)
+    yield [each.tolist() for each in own]
+    assert ranks._group is not None
+    yield ranks._group._get_backend(torch.device("cpu")).options._timeout
     yield {name: each.tolist() for name, each in ranks.share(there if ranks.main else {}).items()}
 
 
@@ -89,6 +95,8 @@ def test_two_processes_find_the_same() -> None:
         ("BrokenError", "gone for 0", 7),
         ("SharedError", disagree, 2),
         None,
+        [[1.5, 5.0], 1.5],
+        PATIENCE,
         shared,
     ]
     assert other == [
@@ -101,6 +109,8 @@ def test_two_processes_find_the_same() -> None:
         ("SharedError", "gone for 0", 7),
         ("SharedError", disagree, 2),
         None,
+        [[1.5, 5.0], 1.5],
+        PATIENCE,
         shared,
     ]
 
@@ -145,6 +155,7 @@ def test_the_environment_changes_no_arithmetic(monkeypatch: pytest.MonkeyPatch, 
     try:
         assert accelerator.gradient_accumulation_steps == 1
         assert accelerator.mixed_precision == "no"
+        assert accelerator.init_handler.timeout == PATIENCE
         assert accelerator.state.dynamo_plugin.backend.value == "NO"
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)

@@ -97,6 +97,8 @@ FREE: dict[str, Any] = {
     "accumulate": 1,
     "patience": 2,
     "time_limit": "10h",
+    "tracker": "none",
+    "page": False,
 }
 
 

@@ -126,6 +126,7 @@ OPTIONS: dict[str, tuple[str, str, Any]] = {
     "save-every": ("6", "6", 6),
     "keep": ("5", "5", 5),
     "log-every": ("4", "4", 4),
+    "tracker": ("wandb", '"wandb"', "wandb"),
 }
 
 
@@ -137,6 +138,10 @@ MORE = {
     "save-every": ("10min", '"10min"', "10min"),
     "val-every": ("0.5epoch", '"0.5epoch"', "0.5epoch"),
 }
+
+
+def test_the_page_can_be_left_out(asked: Asked) -> None:
+    assert asked("--no-page") == asked(toml="page = false") == replace(TrainConfig(), page=False)
 
 
 @pytest.mark.parametrize("option", MORE)
@@ -155,7 +160,7 @@ def words_of(option: str) -> list[str]:
 
 
 def test_every_field_has_an_option() -> None:
-    others = {"recipe", "accumulate"}  # which set, or want, more than one field
+    others = {"recipe", "accumulate", "page"}  # which set, or want, more than one field, or are on
     assert {field_of(option) for option in OPTIONS} | others == {field.name for field in fields(TrainConfig)}
 
 

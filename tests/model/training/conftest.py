@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +54,7 @@ def tiny(train_shards: Path, val_shards: Path, tmp_path: Path) -> Callable[..., 
             "workers": 0,
             "val_count": 1,
             "log_every": 1,
+            "page": False,
         }
         return TrainConfig(**{**values, **changes})
 
@@ -89,7 +90,7 @@ STEPS = 12  # of each stage
 _OPTIONS = (
     "--width 0.0625 --bottleneck slim --crop-size 64 --crop-cuts 64,96 --batch-size 2 --learning-rate 1e-3 "
     f"--steps {STEPS} --save-every 3 --val-every 4 --val-count 1 --log-every 1 --keep 99 "
-    "--lr-schedule cosine --warmup 20% --weight-decay 0.01 --clip 0.5"
+    "--lr-schedule cosine --warmup 20% --weight-decay 0.01 --clip 0.5 --no-page"
 )
 PATIENCE = 200  # seconds, after which a process is taken to hang: a busy machine is slow
 
@@ -162,17 +163,23 @@ class Launcher:
         self._options = options
         self._started: list[Training] = []
 
-    def __call__(self, out: Path, *more: object, launcher: tuple[str, ...] = ("-m", "dimtool")) -> Training:
+    def __call__(
+        self,
+        out: Path,
+        *more: object,
+        launcher: tuple[str, ...] = ("-m", "dimtool"),
+        environment: Mapping[str, str] | None = None,
+    ) -> Training:
         words = [sys.executable, *launcher, "train", *self._options, "--out", out, "--workers", "0", *more]
         # Where there is a GPU it must stay out of it: its sums have no fixed order.
-        environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         process = Training(
             list(map(str, words)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **own, **(environment or {})},
         )
         self._started.append(process)
         return process

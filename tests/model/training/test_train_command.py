@@ -22,7 +22,7 @@ from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 from dimtool.model.processes.feeding import Feed
 
 _OPTIONS = "--width 0.0625 --bottleneck slim --crop-size 64 --crop-cuts 64 --workers 0 --log-every 1"
-TINY = [*_OPTIONS.split(), "--steps", "1", "--val-count", "1"]
+TINY = [*_OPTIONS.split(), "--steps", "1", "--val-count", "1", "--no-page"]
 
 
 class Outcome(NamedTuple):
@@ -84,6 +84,7 @@ def test_the_result_for_people_and_for_programs(
         "model": f"{run_folder}/model.safetensors",
         "val_sad": sad,
         "trivial_sad": trivial,
+        "page": None,
         "next": commands,
     }
     assert [line for line in again.lines if "is over" in line] == [
@@ -198,6 +199,7 @@ def test_imagenets_weights_that_cannot_be_had(
     refused = train("--width", 1)
     assert refused.code == 1
     assert refused.error.startswith("dimtool: cannot fetch https://download.pytorch.org/models/vgg16")
+    assert " with --weights FILE, or lay it into " in refused.error
     refused = train("--weights", "imagenet", "--out", tmp_path / "narrow")
     assert refused.code == 2
     assert refused.error.startswith("dimtool: VGG-16's weights fit width 1 alone, not 0.0625")

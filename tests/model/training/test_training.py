@@ -257,7 +257,7 @@ def test_the_log_and_tensorboard_say_the_same(tiny: Configure, val_shards: Path,
         if key not in {"stage", "step"}
     }
     assert told == {key: pytest.approx(value, rel=1e-6) for key, value in logged.items()}
-    names = {"loss", "val_sad", "crops_per_second", "waiting", "learning_rate"}
+    names = {"loss", "val_sad", "trivial_sad", "crops_per_second", "waiting", "learning_rate"}
     assert {tag.split("/")[1] for tag, _ in told} == names
 
     tags = [f"stage{stage}/validation_{i}" for stage in (1, 2, 3) for i in (0, 1)]

@@ -90,6 +90,7 @@ def test_each_stage_beats_the_trivial_answers_on_unseen_foregrounds(
             val_radius=RADIUS,
             workers=0,
             seed=seed,
+            page=False,
         )
         train(config, reporting.Silent())
     trivial = min(sad_of_a_constant(sets.unseen, answer) for answer in (128 / 255, 0.5))

@@ -274,6 +274,8 @@ def test_the_parts_mean_gradient_is_the_batchs(
 def test_shares_that_make_no_equal_parts() -> None:
     refuse_unequal_parts(16, processes=4, count=2)
     refuse_unequal_parts(16, processes=1, count=16)
+    with pytest.raises(WrongUseError, match="a batch of 1 cannot be shared equally by 8 processes: choose a"):
+        refuse_unequal_parts(1, processes=8, count=1)
     with pytest.raises(
         WrongUseError, match=r"a batch of 4 does not make 4 equal parts for each of 2 processes"
     ):
