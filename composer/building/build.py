@@ -68,7 +68,15 @@ def build_dataset(
         checked_hosts(engine, files=_some_sources(manifest), scratch=hold.scratch, writable=[folder]) as fit,
     ):
         journal = hold.journal
-        plan = make_plan(manifest, folder, engine=fit, known=journal.known(), scratch=hold.scratch)
+        plan = make_plan(
+            manifest,
+            folder,
+            engine=fit,
+            known=journal.known(),
+            scratch=hold.scratch,
+            sources=hold.sources,
+        )
+        journal.made_of = plan.made_of
         write_lists(folder, manifest.lists, manifest.begun)
         _tell(reporter, (*plan.notes, *lock_notes(hold.alone, "build")))
         reporter.planned(manifest.asked, sum(record.composites for record in plan.kept))

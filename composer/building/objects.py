@@ -7,9 +7,8 @@ finished shards, the lists and the names by place. What is unfinished lies on th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from ...storage.cache import cache_folder
 from ...storage.remote import Remote, Stored
 from ...storage.stores import StorageError, filesystem, told
 from ..shards.index import ShardRecord, record_from
-from .records import Known, Stamp
+from .records import Known
+from .stamps import Stamp
 
 STATE = ".build"
 LOCK = "lock"
@@ -35,21 +35,22 @@ class ObjectJournal:
 
     A shard is believed to be what its record says while its size and the store's mark are those of the
     record: going on downloads no shard. One without a record was under way when its build died, and is
-    built again.
+    built again. made_of: as Journal's.
     """
 
     def __init__(self, folder: Remote) -> None:
         self._folder = folder
         self._state = folder / STATE
         self._known: dict[str, Known] = {}
+        self.made_of: Mapping[str, str] = {}
 
     def known(self) -> dict[str, Known]:
         """The shards that are there with a record of the very object, by file name. Raises StorageError."""
         there = self._folder.listed()
         for line in self._lines():
             try:
-                record, stamp = json.loads(line)
-                known = Known(record=record_from(record), stamp=Stamp(*stamp))
+                record, stamp, *made_of = json.loads(line)
+                known = Known(record=record_from(record), stamp=Stamp(*stamp), made_of="".join(made_of))
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue
             if _stamp(there.get(known.record.file)) == known.stamp:
@@ -90,7 +91,7 @@ class ObjectJournal:
 
     def _line(self, name: str) -> str:
         known = self._known[name]
-        return json.dumps([asdict(known.record), known.stamp]) + "\n"
+        return json.dumps([vars(known.record), known.stamp, self.made_of.get(name, "")]) + "\n"
 
 
 def _stamp(state: Stored | None) -> Stamp | None:

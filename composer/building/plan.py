@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,16 +15,21 @@ from ..shards.reader import Shard
 from ..sources.manifest import Failure, Manifest
 from .records import Known, trusted
 from .scratch import BuildError
-from .work import Found, ShardJob, difference, examine_shard, not_examined, pixel_count
+from .stamps import SourceFiles, Stamp, stamps_in
+from .work import Examination, Found, ShardJob, difference, examine_shard, not_examined, pixel_count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """kept: shards that stand there and are right. jobs: the others, the largest first. notes: oddities."""
+    """kept: shards that stand there and are right. jobs: the others, the largest first. notes: oddities.
+
+    made_of: of what all of them are made, by file name, but for those that could not be compared.
+    """
 
     kept: tuple[ShardRecord, ...]
     jobs: tuple[ShardJob, ...]
     notes: tuple[str, ...]
+    made_of: dict[str, str]
 
 
 def make_plan(
@@ -34,36 +39,66 @@ def make_plan(
     engine: Engine,
     known: dict[str, Known],
     scratch: Path,
+    sources: SourceFiles,
 ) -> Plan:
     """Compare `folder` with `manifest`; nothing is changed.
 
     scratch: where the jobs are to have their unfinished files.
-    known: records of shards from before, by file name; one that is not of the file there is hashed. Raises
+    known: records of shards from before, by file name. One of the very file that is there, made of what it
+    would be made of now, is believed; any other shard is opened and its sources' hashes are compared. Raises
     BuildError where shards of other input are there, which must not be mixed with these.
     """
-    jobs = [
-        ShardJob(entry=entry, split=manifest.split, folder=folder, scratch=scratch)
+    jobs = {
+        entry.shard_name: ShardJob(entry=entry, split=manifest.split, folder=folder, scratch=scratch)
         for entry in manifest.entries
-    ]
-    there = {path.name for path in folder.glob("*.h5")}
-    listed = [each.shard_name for each in manifest.entries] + [each.shard_name for each in manifest.failures]
-    _refuse_strangers(folder, there - set(listed))
+    }
+    there = stamps_in(folder, ".h5")
+    failed = {each.shard_name: each for each in manifest.failures}
+    _refuse_strangers(folder, there.keys() - jobs.keys() - failed.keys())
     if isinstance(folder, Remote):
         # Whether another is whole nobody knows without downloading it.
-        there &= known.keys()
-    gone = [each for each in manifest.failures if each.shard_name in there]
-    orphans, oddities = _orphans(manifest, folder, gone, known)
-    present = [job for job in jobs if job.path.name in there]
-    tasks = [(job, known.get(job.path.name)) for job in present]
-    found = list(engine.run(examine_shard, tasks, lost=not_examined))
+        there = {name: stamp for name, stamp in there.items() if name in known}
+    orphans, oddities = _orphans(manifest, folder, [failed[name] for name in failed if name in there], known)
+    made_of = {name: sources.made_of(job.header, job.entry.files) for name, job in jobs.items()}
+    done = _untouched(there, made_of, known)
+    doubtful = [job for name, job in jobs.items() if name in there and name not in done]
+    found = _examine(doubtful, engine, known, sources)
     _refuse_clashes(found)
+    done |= {each.path.name: each.record for each in found if each.record}
+    kept = (*orphans, *done.values())
     broken = [f"{each.broken}; it is built anew now" for each in found if each.broken]
-    done = {each.path: each.record for each in found if each.record}
     return Plan(
-        kept=(*orphans, *done.values()),
-        jobs=_largest_first([job for job in jobs if job.path not in done]),
-        notes=(*oddities, *broken, *_unread(found), *_other_versions(found)),
+        kept=kept,
+        jobs=_largest_first([job for name, job in jobs.items() if name not in done]),
+        notes=(*oddities, *broken, *_unread(found), *_other_versions(kept)),
+        made_of=made_of | {each.path.name: "" for each in found if each.unread},
     )
+
+
+def _untouched(
+    there: Mapping[str, Stamp | None], made_of: Mapping[str, str], known: Mapping[str, Known]
+) -> dict[str, ShardRecord]:
+    """The records of shards that are as they were when noted, and so is all that they are made of."""
+    return {
+        name: known[name].record
+        for name, stamp in there.items()
+        if name in known and known[name].stamp == stamp and made_of.get(name, "") == known[name].made_of != ""
+    }
+
+
+def _examine(
+    jobs: Sequence[ShardJob], engine: Engine, known: Mapping[str, Known], sources: SourceFiles
+) -> list[Found]:
+    hashes = sources.hashes((path for job in jobs for path in job.entry.files), engine)
+    tasks = [
+        Examination(
+            job=job,
+            known=known.get(job.path.name),
+            sources=tuple(hashes[path] for path in job.entry.files),
+        )
+        for job in jobs
+    ]
+    return list(engine.run(examine_shard, tasks, lost=not_examined))
 
 
 def _orphans(
@@ -120,13 +155,13 @@ def _unread(found: Sequence[Found]) -> list[str]:
     return [f"{each.unread}: {each.path} stays, not compared with it" for each in found if each.unread]
 
 
-def _other_versions(found: Sequence[Found]) -> list[str]:
-    every = [each.record.versions for each in found if each.record]
-    others = [versions for versions in every if versions != current_versions()]
+def _other_versions(records: Sequence[ShardRecord]) -> list[str]:
+    current = current_versions()
+    others = [record.versions for record in records if record.versions != current]
     if not others:
         return []
     return [
-        f"{len(others)} shards are from other versions ({others[0]}, now {current_versions()}): "
+        f"{len(others)} shards are from other versions ({others[0]}, now {current}): "
         "`dimtool verify-composites` tells whether their pixels agree"
     ]
 

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ...files import named, write_text
 from ...storage.remote import Place, Remote
 from ..shards.index import ShardRecord, record_from, record_of
 from ..shards.layout import ShardError
-
-
-class Stamp(NamedTuple):
-    """What tells a file from another that took its name: a rename keeps all three, a new file has others.
-
-    mtime_ns: of an object in a store, what the store gives as the mark of its content.
-    """
-
-    bytes: int
-    mtime_ns: int | str
-    inode: int
+from .stamps import Stamp, stamp_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A record from before, with the stamp that the file had when it was made."""
+    """A record from before, with the stamp that the file had when it was made. made_of: see SourceFiles."""
 
     record: ShardRecord
     stamp: Stamp
-
-
-def stamp_of(path: Place) -> Stamp:
-    """The stamp of a file. Raises OSError, StorageError."""
-    if isinstance(path, Remote):
-        return Stamp(*(path.stored or path.state()), 0)
-    found = path.stat()
-    return Stamp(found.st_size, found.st_mtime_ns, found.st_ino)
+    made_of: str = ""
 
 
 def trusted(known: Known | None, path: Place) -> ShardRecord:
@@ -62,11 +44,13 @@ def trusted(known: Known | None, path: Place) -> ShardRecord:
 class Journal:
     """Records of the shards finished so far, so that going on need not hash them again.
 
-    A cache of this machine: a line cut off by a kill costs one shard's hashing.
+    A cache of this machine: a line cut off by a kill costs one shard's hashing. `made_of`: of what the shards
+    are made that are noted from now on, by file name.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.made_of: Mapping[str, str] = {}
 
     def add(self, record: ShardRecord) -> None:
         """Note a finished shard."""
@@ -80,8 +64,9 @@ class Journal:
             return found
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                record, stamp = json.loads(line)
-                found[record["file"]] = Known(record=record_from(record), stamp=Stamp(*stamp))
+                record, stamp, *made_of = json.loads(line)
+                known = Known(record=record_from(record), stamp=Stamp(*stamp), made_of="".join(made_of))
+                found[known.record.file] = known
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue
         return found
@@ -92,4 +77,4 @@ class Journal:
 
     def _line(self, record: ShardRecord) -> str:
         stamp = stamp_of(self._path.parent.parent / record.file)
-        return json.dumps([asdict(record), stamp]) + "\n"
+        return json.dumps([vars(record), stamp, self.made_of.get(record.file, "")]) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WrongUseError
-from ...files import LockedError, locked, own_scratch
+from ...files import LockedError, locked, own_scratch, part_of
 from ...names import labels
 from ...storage.lock import held
 from ...storage.publishing import publish_text
@@ -23,6 +25,7 @@ from ..sources.order import Order, order_from
 from ..sources.places import Begun
 from .objects import LOCK, STATE, ObjectJournal, abandon_uploads, beside
 from .records import Journal
+from .stamps import SourceFiles
 
 _LISTS = "lists.json"
 _PLACES = "places.json"
@@ -41,6 +44,7 @@ class Hold:
     """
 
     journal: Journal | ObjectJournal
+    sources: SourceFiles
     scratch: Path
     alone: bool
 
@@ -67,7 +71,12 @@ def _among_objects(folder: Remote) -> Iterator[Hold]:
         # The folder for unfinished files is named after the hold: the workers know it by that.
         with own_scratch(own) as scratch, held(folder / STATE / LOCK, own, scratch.name) as alone:
             abandon_uploads(folder)
-            yield Hold(journal=ObjectJournal(folder), scratch=scratch, alone=alone)
+            yield Hold(
+                journal=ObjectJournal(folder),
+                sources=SourceFiles(own / "sources.jsonl"),
+                scratch=scratch,
+                alone=alone,
+            )
     except LockedError as error:
         raise BuildError(str(error)) from error
 
@@ -83,7 +92,12 @@ def _on_disk(folder: Path) -> Iterator[Hold]:
         with locked(state / "lock") as alone, own_scratch(state) as scratch:
             _sweep(folder)
             try:
-                yield Hold(journal=Journal(state / "journal.jsonl"), scratch=scratch, alone=alone)
+                yield Hold(
+                    journal=Journal(state / "journal.jsonl"),
+                    sources=SourceFiles(state / "sources.jsonl"),
+                    scratch=scratch,
+                    alone=alone,
+                )
             finally:
                 _sweep(folder)
     except LockedError as error:
@@ -111,9 +125,53 @@ def write_lists(folder: Place, lists: Lists, begun: Begun | None = None) -> None
     }
     publish_text(folder / STATE / _LISTS, json.dumps(values, indent=1) + "\n")
     if begun is not None:
-        values = {**asdict(begun), **asdict(begun.order)}
-        places = {key: value for key, value in values.items() if key not in ("built", "order")}
-        publish_text(folder / STATE / _PLACES, json.dumps(places, indent=1) + "\n")
+        _write_places(folder / STATE, begun)
+
+
+def _write_places(state: Place, begun: Begun) -> None:
+    """The background names, maybe millions, in a file of their own that is named after what it holds."""
+    name = f"backgrounds-{_digest(begun.backgrounds)}.txt"
+    if not (place := state / name).exists():
+        lines = (f"{background}\n" for background in begun.backgrounds)
+        if isinstance(place, Path):
+            with part_of(place) as part, part.open("w", encoding="utf-8") as stream:
+                stream.writelines(lines)
+        else:
+            publish_text(place, "".join(lines))
+    values = {
+        **asdict(begun.order),
+        "foregrounds": begun.foregrounds,
+        "backgrounds": name,
+        "replaced": begun.replaced,
+        "seed": begun.seed,
+    }
+    publish_text(state / _PLACES, json.dumps(values, indent=1) + "\n")
+    for other in state.glob("backgrounds-*.txt"):
+        if other.name != name:
+            other.unlink()
+
+
+def _digest(names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(names), 10_000):
+        digest.update("".join(f"{name}\n" for name in names[start : start + 10_000]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read_backgrounds(state: Place, name: str) -> list[str]:
+    """The names in such a file, each text once. Raises OSError, ValueError where they are not those."""
+    each: dict[str, str] = {}
+    place = state / Path(name).name
+    opened = (
+        place.open(encoding="utf-8", newline="\n")
+        if isinstance(place, Path)
+        else io.StringIO(place.read_text(), newline="\n")
+    )
+    with opened as lines:
+        names = [each.setdefault(line, line) for line in (line[:-1] for line in lines)]
+    if name != f"backgrounds-{_digest(names)}.txt":
+        raise ValueError(f"{name} does not hold what its name says")
+    return names
 
 
 def read_places(folder: Place) -> Begun | None:
@@ -121,13 +179,13 @@ def read_places(folder: Place) -> Begun | None:
     try:
         values: dict[str, Any] = json.loads((folder / STATE / _PLACES).read_text(encoding="utf-8"))
         order = order_from({key: values.pop(key) for key in ("per_fg", "cuts", "grown") if key in values})
-        for key in ("foregrounds", "backgrounds"):
-            values[key] = tuple(values[key])
+        values["foregrounds"] = tuple(values["foregrounds"])
+        values["backgrounds"] = _read_backgrounds(folder / STATE, values["backgrounds"])
         values["replaced"] = tuple((int(place), str(name)) for place, name in values["replaced"])
         begun = Begun(**values, order=order)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
-    known = all(type(each) is str for each in (*begun.foregrounds, *begun.backgrounds))
+    known = all(type(each) is str for each in begun.foregrounds)
     return replace(begun, built=_built(folder, begun.foregrounds)) if known else None
 
 

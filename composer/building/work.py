@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import errno
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...arrays import UInt8Image
 from ...errors import DimtoolError
-from ...files import file_sha256
-from ...storage.cache import local_file
 from ...storage.lock import is_held
 from ...storage.publishing import publish_file
 from ...storage.remote import Place, Remote
 from ...storage.stores import StorageError
-from ...text import first_line
 from ..pixels.composition import Compositor, fit_background
 from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
 from ..shards.index import ShardRecord, record_of
@@ -29,6 +26,7 @@ from ..sources.mattes import read_alpha
 from .alike import reads_alike
 from .objects import LOCK, STATE, beside
 from .records import Known, trusted
+from .stamps import Hashed, hash_file
 
 
 class DiskFullError(DimtoolError):
@@ -75,6 +73,18 @@ class ShardJob:
             label=self.entry.label,
             first=self.entry.first,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """Look at the shard that a job would build. known: a record of it from before, else the file is hashed.
+
+    sources: the hashes of the job's files, in their order; without them each is read.
+    """
+
+    job: ShardJob
+    known: Known | None = None
+    sources: tuple[Hashed, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +147,10 @@ def not_built(job: ShardJob) -> Failure:
     return job.entry.failure([f"{job.entry.foreground}: {what}, and run the same command again"])
 
 
-def not_examined(task: tuple[ShardJob, Known | None]) -> Found:
+def not_examined(task: Examination) -> Found:
     """That the workers which looked at a shard did not survive it."""
-    return Found(path=task[0].path, broken=f"{task[0].path}: the workers that read it died of it")
+    path = task.job.path
+    return Found(path=path, broken=f"{path}: the workers that read it died of it")
 
 
 def _prepare(job: ShardJob) -> None:
@@ -220,22 +231,21 @@ def _background_errors(entry: ForegroundEntry) -> Iterator[str]:
             yield str(error)
 
 
-def examine_shard(task: tuple[ShardJob, Known | None]) -> Found:
+def examine_shard(task: Examination) -> Found:
     """Whether what stands under the job's final name is what the job would build.
 
     The header must be the job's (or another way to read the sources, that gives the same pixels), and every
     source file must have the bytes that the shard was built from.
-    The task: the job, and a record of the shard from before; without one the file is hashed.
     """
-    job, known = task
+    job = task.job
     try:
         with Shard(job.path) as shard:
             if shard.header != job.header and not reads_alike(shard, job.header, job.entry):
                 return Found(path=job.path, clash=difference(shard.header, job.header))
-            changed, unread = _changed_source(shard, job.entry)
+            changed, unread = _changed_source(shard, job.entry, task.sources)
         if changed:
             return Found(path=job.path, clash=f"{changed} has changed since")
-        return Found(path=job.path, record=trusted(known, job.path), unread=unread)
+        return Found(path=job.path, record=trusted(task.known, job.path), unread=unread)
     except ShardError as error:
         return Found(path=job.path, broken=str(error))
 
@@ -254,14 +264,16 @@ def difference(there: ShardHeader, asked: ShardHeader) -> str:
     return f"its background {i} is {there.backgrounds[i]}, now {asked.backgrounds[i]}"
 
 
-def _changed_source(shard: Shard, entry: ForegroundEntry) -> tuple[Place | None, str]:
-    """The first source whose bytes are not those that the shard was built from; one that is unreadable."""
+def _changed_source(
+    shard: Shard, entry: ForegroundEntry, known: Sequence[Hashed]
+) -> tuple[Place | None, str]:
+    """The first source whose bytes are not those that the shard was built from; what of one is unreadable."""
     digests, unread = shard.source_digests, ""
     built_from = [digests["foreground"][0], digests["alpha"][0], *digests["background"][:, 0]]
-    for path, digest in zip((entry.foreground, entry.alpha, *entry.backgrounds), built_from, strict=True):
-        try:
-            if file_sha256(local_file(path)) != digest.tobytes().hex():
-                return path, unread
-        except OSError as error:
-            unread = unread or f"{path} cannot be read ({first_line(error)})"
+    found = known or map(hash_file, entry.files)
+    for path, digest, (sha256, error) in zip(entry.files, built_from, found, strict=True):
+        if error:
+            unread = unread or error
+        elif sha256 != digest.tobytes().hex():
+            return path, unread
     return None, unread

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from ...storage.remote import Place
 from ...text import count, size, table
 from ..shards.index import Index, read_index, versions_text
 from ..shards.reader import Shard
+
+_SHOWN = 1000  # rows of a table
 
 
 def describe(path: Place) -> dict[str, Any]:
@@ -20,8 +21,9 @@ def describe(path: Place) -> dict[str, Any]:
 def as_text(description: dict[str, Any]) -> str:
     """The description as lines and a table."""
     rows = description.get("datasets") or description.get("shards") or []
+    more = [f"... and {len(rows) - _SHOWN:,} more: --json lists them all"] if len(rows) > _SHOWN else []
     head = [f"{key}: {value}" for key, value in description.items() if not isinstance(value, list)]
-    body = [table(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+    body = [table(list(rows[0]), [list(row.values()) for row in rows[:_SHOWN]]), *more] if rows else []
     return "\n".join([*head, *([""] if body else []), *body])
 
 
@@ -66,7 +68,7 @@ def _order(index: Index) -> str:
 
 def _folder(folder: Place) -> dict[str, Any]:
     index = read_index(folder)
-    shown = [asdict(record) for record in index.shards]
+    shown = [vars(record) for record in index.shards]
     empty = {key for key in ("label", "reading", "first") if not any(each[key] for each in shown)}
     hidden = {"sha256", "versions"} | empty
     return {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .layout import ShardError
 from .reader import Shard
 
 INDEX_NAME = "index.json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 FORMAT = "dimtool-index"
 VERSION = 1
 
@@ -88,9 +90,7 @@ class Index:
     @property
     def versions(self) -> list[dict[str, str]]:
         """Those that built the shards, each once; one where the set is not mixed."""
-        return list(
-            {json.dumps(each.versions, sort_keys=True): each.versions for each in self.shards}.values()
-        )
+        return list({tuple(sorted(each.versions.items())): each.versions for each in self.shards}.values())
 
     @property
     def fingerprint(self) -> str:
@@ -107,20 +107,45 @@ def write_index(folder: Place, index: Index) -> None:
 
 
 def _text(index: Index) -> str:
-    content = {"format": FORMAT, "version": VERSION, "composites": index.composites, **asdict(index)}
+    """JSON, indented by 1 and sorted, as `json.dumps` would write it in several times the time."""
+    content = {**vars(index), "format": FORMAT, "version": VERSION, "composites": index.composites}
     # What most sets lack is not there at all: their index is as it was before there were such things.
-    content["reading"] = index.reading.values()
-    content["shards"] = [_listed(record, content["reading"]) for record in index.shards]
-    content = _without(content, "reading", "grown")
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    usual = content["reading"] = index.reading.values()
+    content = _without({**content, "shards": []}, "reading", "grown")
+    head, tail = _dumped(content).split('\n "shards": []')
+    shards = ",\n".join(_record_text(record, usual) for record in index.shards)
+    body = f"[\n{shards}\n ]" if shards else "[]"
+    return f'{head}\n "shards": {body}{tail}\n'
 
 
-def _listed(record: ShardRecord, usual: dict[str, Any]) -> dict[str, Any]:
+def _dumped(values: object) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def _record_text(record: ShardRecord, usual: dict[str, Any]) -> str:
     """A record as the index has it: how its sources were read only where that is not how all were."""
-    values = _without(asdict(record), "label", "first")
-    if record.reading == usual:
-        del values["reading"]
-    return values
+    encode = _ENCODER.encode
+    lines = [
+        f'"bytes": {record.bytes}',
+        f'"composites": {record.composites}',
+        f'"file": {encode(record.file)}',
+        *([f'"first": {record.first}'] if record.first else []),
+        f'"foreground": {encode(record.foreground)}',
+        f'"height": {record.height}',
+        f'"index": {record.index}',
+        *([f'"label": {encode(record.label)}'] if record.label else []),
+        *([f'"reading": {_nested(tuple(record.reading.items()))}'] if record.reading != usual else []),
+        f'"sha256": {encode(record.sha256)}',
+        f'"versions": {_nested(tuple(record.versions.items()))}',
+        f'"width": {record.width}',
+    ]
+    return "  {\n   " + ",\n   ".join(lines) + "\n  }"
+
+
+@lru_cache
+def _nested(items: tuple[tuple[str, object], ...]) -> str:
+    """A dict in a record; nearly all have the same one."""
+    return _dumped(dict(items)).replace("\n", "\n   ")
 
 
 def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -181,33 +206,44 @@ def _index_of(content: dict[str, Any]) -> Index:
 def record_from(values: dict[str, Any]) -> ShardRecord:
     """A record from plain values, as JSON has them. Raises TypeError or ValueError where it can be none."""
     record = ShardRecord(**values)
-    texts = ("file", "foreground", "sha256", "label")
-    numbers = ("index", "composites", "height", "width", "bytes", "first")
-    _check_types(record, dict.fromkeys(texts, str) | dict.fromkeys(numbers, int) | {"versions": dict})
-    if not all(isinstance(each, str) for pair in record.versions.items() for each in pair):
+    _check_types(record, _KINDS)
+    if not all(type(each) is str for each in record.versions.values()):
         raise ValueError(f"the versions of {record.file!a} are no texts")
-    if Reading.of(record.reading).values() != record.reading:
+    if record.reading and Reading.of(record.reading).values() != record.reading:
         raise ValueError(f"{record.file!a} was read in a way that cannot be")
-    names = record.file, record.label or "a", stem(record.foreground) or "a"
-    if any(Path(each).name != each or "\0" in each for each in names) or not record.file.endswith(".h5"):
+    if not (_names_files(record.file, record.label, record.foreground) and record.file.endswith(".h5")):
         raise ValueError(f"{record.file!a} is no name of a shard")
     sides, most = (record.height, record.width), 2**31
-    if not all(0 < side <= MAX_SIDE for side in sides) or record.height * record.width > MAX_PIXELS:
+    if not 0 < min(sides) <= max(sides) <= MAX_SIDE or record.height * record.width > MAX_PIXELS:
         raise ValueError(f"{record.file!a} cannot be {record.width} x {record.height}")
     counts = record.composites, record.bytes, record.index + 1, record.first + 1
-    if (
-        min(counts) < 1
-        or record.bytes >= 2**63
-        or max(record.index, record.first + record.composites) >= most
-    ):
+    largest = max(record.index, record.first + record.composites)
+    if min(counts) < 1 or record.bytes >= 2**63 or largest >= most:
         raise ValueError(f"{record.file!a} has a number that cannot be")
     return record
 
 
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("file", "foreground", "sha256", "label"), str),
+    **dict.fromkeys(("index", "composites", "height", "width", "bytes", "first"), int),
+    **dict.fromkeys(("versions", "reading"), dict),
+}
+
+
+def _names_files(file: str, label: str, foreground: str) -> bool:
+    """Whether what is named after these lies in the folder where it is put."""
+    # Of nearly all foregrounds there is no more to look at than their name; `stem` takes its time.
+    plain = not foreground.startswith(".") and _is_plain(foreground)
+    return all(map(_is_plain, (file, label))) and (plain or _is_plain(stem(foreground)))
+
+
+def _is_plain(name: str) -> bool:
+    return "/" not in name and "\0" not in name and name != "."
+
+
 def _check_types(thing: Index | ShardRecord, kinds: dict[str, type]) -> None:
     for name, kind in kinds.items():
-        value = getattr(thing, name)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if type(value := getattr(thing, name)) is not kind:  # True is no number here
             raise TypeError(f"its {name} is {ascii(value)[:40]}")
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from ...text import count
 from .folders import FolderIndex, ManifestError
 from .lists import Lists, read_list
-from .places import EMPTY, Begun, fill, keep_places, names_ever
+from .places import EMPTY, Begun, begins_with, fill, head, keep_places, names_ever
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backgrounds:
     """names: one for each composite asked for. listed, replaced: as `Begun` has them. notes: what was odd."""
 
-    names: tuple[str, ...]
-    listed: tuple[str, ...]
+    names: Sequence[str]
+    listed: Sequence[str]
     replaced: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
 
@@ -44,10 +44,12 @@ def find_backgrounds(lists: Lists, needed: int, folder: FolderIndex, begun: Begu
         )
     before = begun if begun is not None and begun.seed is None else None
     filled = fill(names, needed, again=lists.reuse_bg, replaced=before.replaced if before else ())
-    places = [i for i, (old, new) in enumerate(zip(names, filled, strict=False)) if EMPTY == old != new]
+    empty = EMPTY in names
+    pairs = enumerate(zip(names, filled, strict=False)) if empty else ()
+    places = [i for i, (old, new) in pairs if EMPTY == old != new]
     return Backgrounds(
-        names=tuple(filled),
-        listed=tuple(names_ever(names[:needed], before.backgrounds if before else ())),
+        names=filled,
+        listed=names_ever(head(names, needed), before.backgrounds if before else ()),
         replaced=tuple((place, filled[place]) for place in places),
         notes=(*notes, *_replaced(places, filled, source)),
     )
@@ -56,7 +58,7 @@ def find_backgrounds(lists: Lists, needed: int, folder: FolderIndex, begun: Begu
 def _listed(path: Path, begun: Begun | None) -> tuple[list[str], list[str]]:
     names, notes = read_list(path)
     notes += _repeats(path, names)
-    if begun is not None and begun.seed is None:
+    if begun is not None and begun.seed is None and not begins_with(names, begun.backgrounds):
         taken = {place for place, _ in begun.replaced}
         names = keep_places(names, begun.backgrounds, begun.built_backgrounds - taken)
     return names, notes

@@ -62,14 +62,18 @@ class FolderIndex:
         self._by_key: dict[str, list[str]] = defaultdict(list)
         self._images: list[str] = []
         self._passed: dict[str, list[str]] = defaultdict(list)
+        self._links: set[str] = set()
+        self._found: dict[str, Place] = {}
         self._otherwise: dict[str, dict[str, str]] = defaultdict(dict)
         if not root.is_dir():
             raise ManifestError(
                 f"{root} is no folder: bring it, or say where it is (--help names the options)"
             )
         self._stored = _objects(root) if isinstance(root, Remote) else {}
-        listed = _files(root) if isinstance(root, Path) else [(path, True) for path in sorted(self._stored)]
-        for path, may_be_file in listed:
+        every = [(path, True, False) for path in sorted(self._stored)]
+        for path, may_be_file, is_link in _files(root) if isinstance(root, Path) else every:
+            if is_link:
+                self._links.add(path)
             name = path.rpartition("/")[2]
             self._by_key[_key(name)].append(path)
             if why := _why_passed_over(path, name, may_be_file):
@@ -112,6 +116,11 @@ class FolderIndex:
 
     def find(self, name: str) -> Place:
         """The one file that `name` means. Raises ManifestError where there is none, or more than one."""
+        if (found := self._found.get(name)) is None:
+            found = self._found[name] = self._find(name)
+        return found
+
+    def _find(self, name: str) -> Place:
         found = self._matches(name)
         if not found:
             raise ManifestError(f"{name} is not in {self.root} or below{self._hint(name)}")
@@ -125,7 +134,7 @@ class FolderIndex:
         self._note(name, best)
         if isinstance(self.root, Remote):
             return self.root.at(best.path, self._stored.get(best.path))
-        if not (self.root / best.path).exists():
+        if best.path in self._links and not (self.root / best.path).exists():
             raise ManifestError(
                 f"{self.root / best.path} is a link to a file that is not there: bring that file"
             )
@@ -224,9 +233,9 @@ def _objects(root: Remote) -> dict[str, Stored]:
     return {path: state for path, state in every.items() if not re.search(r"(^|/)\.", path)}
 
 
-def _files(root: Path) -> list[tuple[str, bool]]:
-    """The paths below `root` of all that is not hidden, in order, and whether each can be a file."""
-    found: list[tuple[str, bool]] = []
+def _files(root: Path) -> list[tuple[str, bool, bool]]:
+    """The paths below `root` that are not hidden, in order; whether each can be a file, and is a link."""
+    found: list[tuple[str, bool, bool]] = []
     seen = set()
     waiting = [""]
     while waiting:
@@ -237,12 +246,12 @@ def _files(root: Path) -> list[tuple[str, bool]]:
         seen.add(here)
         entries = _entries(here)
         if entries is None:
-            found.append((below.rstrip("/"), False))
+            found.append((below.rstrip("/"), False, False))
             continue
         # Of what is no link the listing itself says what it is: no file is asked.
         folders = [each.name for each in entries if each.is_dir()]
         others = [each for each in entries if not each.is_dir()]
-        found += [(below + each.name, _may_be_file(each)) for each in others]
+        found += [(below + each.name, _may_be_file(each), each.is_symlink()) for each in others]
         waiting += [f"{below}{name}/" for name in reversed(folders)]
     return found
 

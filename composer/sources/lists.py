@@ -74,8 +74,16 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
 
     CRLF, a byte order mark and a missing newline at the end are all right. Raises ManifestError.
     """
+    names: list[str] = []
+    each: dict[str, str] = {}  # a name that stands in a list of millions a hundred times is one text
+    blank = 0
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as lines:
+            for line in lines:
+                for part in line.splitlines():
+                    name = part.strip()
+                    names += [each.setdefault(name, name)] if name else []
+                    blank += not name
     except FileNotFoundError as error:
         raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
     except OSError as error:
@@ -88,7 +96,5 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
             f"{path} cannot be read as a list of names in UTF-8 ({first_line(error)}): save it as UTF-8 text "
             "(editors and `iconv` do)"
         ) from error
-    names = [line.strip() for line in lines]
-    blank = names.count("")
     notes = [f"{path}: {blank} blank line{'s' * (blank > 1)} passed over"] if blank else []
-    return [name for name in names if name], notes
+    return names, notes

@@ -52,6 +52,11 @@ class ForegroundEntry:
         """The shard's file name."""
         return shard_name(self.index, self.name, self.label, self.piece)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that the shard is made from: foreground, alpha, backgrounds."""
+        return self.foreground, self.alpha, *self.backgrounds
+
     def failure(self, errors: Sequence[str]) -> Failure:
         """That it cannot be built."""
         return Failure(
@@ -144,7 +149,7 @@ def read_manifest(lists: Lists, begun: Begun | None = None, order: Order | None 
         failures=tuple(pair for pair in pairs if isinstance(pair, Failure)),
         notes=(*notes, *_order_notes(lists, order), *backgrounds.notes, *_found_otherwise(*folders)),
         begun=Begun(
-            foregrounds=tuple(ever),
+            foregrounds=ever,
             backgrounds=backgrounds.listed,
             replaced=backgrounds.replaced,
             order=order,

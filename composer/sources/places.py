@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
+from operator import eq
 
 from .order import Order
 
@@ -26,8 +27,8 @@ class Begun:
     there was a list. built: the pieces whose shards are there: (number of the foreground, of the piece).
     """
 
-    foregrounds: tuple[str, ...]
-    backgrounds: tuple[str, ...]
+    foregrounds: Sequence[str]
+    backgrounds: Sequence[str]
     order: Order
     seed: int | None
     replaced: tuple[tuple[int, str], ...] = ()
@@ -56,6 +57,11 @@ class Begun:
         pieces = max((number + 1 for _, number in self.built), default=0)
         order = self.order.shrink(pieces)
         return replace(self, order=order) if pieces and order.per_fg <= per_fg else None
+
+
+def begins_with(names: Sequence[str], begun: Sequence[str]) -> bool:
+    """Whether nothing was taken out of what was begun with; of millions, without a copy."""
+    return len(names) >= len(begun) and all(map(eq, names, begun))
 
 
 def keep_places(names: Sequence[str], begun: Sequence[str], built: Collection[int]) -> list[str]:
@@ -97,11 +103,13 @@ def _spread(names: Sequence[str], places: Sequence[str]) -> list[str]:
 
 def fill(
     names: Sequence[str], needed: int, *, again: bool, replaced: Collection[tuple[int, str]] = ()
-) -> list[str]:
+) -> Sequence[str]:
     """`needed` names, `-` replaced by those that are too many, as before where they were `replaced` before.
 
     `again`: from the head where they end.
     """
+    if len(names) >= needed and EMPTY not in names:
+        return head(names, needed)
     first, spare = list(names[:needed]), [name for name in names[needed:] if name != EMPTY]
     for place, name in replaced:
         if place < len(first) and first[place] == EMPTY and name in spare:
@@ -117,7 +125,14 @@ def fill(
     return [first[i % len(first)] for i in range(needed)]
 
 
-def names_ever(names: Sequence[str], before: Sequence[str]) -> list[str]:
+def head(names: Sequence[str], length: int) -> Sequence[str]:
+    """The first ones: of millions no copy where there are no others."""
+    return names if len(names) == length else names[:length]
+
+
+def names_ever(names: Sequence[str], before: Sequence[str]) -> Sequence[str]:
     """The names by place, with those that stood there `before` where one is left out."""
+    if EMPTY not in names:
+        return names
     old = dict(enumerate(before))
     return [old.get(place, name) if name == EMPTY else name for place, name in enumerate(names)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 from ...storage.remote import Place
@@ -26,7 +27,7 @@ class FolderReport:
     manifest: Manifest | None
     shards: tuple[ShardReport, ...]
 
-    @property
+    @cached_property
     def asked(self) -> dict[str, ForegroundEntry | None] | None:
         """What the lists ask for, by shard name; None for a shard of which a source file is missing."""
         if self.manifest is None:
@@ -183,7 +184,7 @@ def _first_of_each(shards: Sequence[ShardReport]) -> list[ShardReport]:
 def check_backgrounds(folders: Sequence[FolderReport]) -> Tally:
     """Backgrounds that one split has and another has too, by their pixels: one finding for a shard."""
     tally, seen = Tally(), dict[bytes, tuple[str, str]]()
-    for report in folders:
+    for report in folders if len({report.index.split for report in folders}) > 1 else ():
         for shard in report.shards:
             if shard.facts is None:
                 continue

@@ -11,7 +11,7 @@ from ...files import lock_notes
 from ...progress import Reporter
 from ...storage.remote import Place
 from ..building.scratch import sole_builder
-from ..building.work import Built, ShardJob, build_shard, examine_shard, not_built
+from ..building.work import Built, Examination, ShardJob, build_shard, examine_shard, not_built
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.index import INDEX_NAME, ShardRecord, read_index, write_index
@@ -145,7 +145,7 @@ def _meanwhile(folder: Place, entry: ForegroundEntry) -> Failure:
 
 
 def _rebuild_shard(job: ShardJob) -> ShardRecord | Failure:
-    clash = "" if job.sha256 else examine_shard((job, None)).clash
+    clash = "" if job.sha256 else examine_shard(Examination(job=job)).clash
     if not clash:
         outcome = build_shard(job)
         return outcome.record if isinstance(outcome, Built) else outcome

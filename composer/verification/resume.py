@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...storage.remote import Place
-from ..building.records import stamp_of
+from ..building.stamps import stamp_of
 from ..shards.layout import VERSION, current_versions
 from .check_shard import ShardFacts, ShardReport
 from .findings import Finding, Tally

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 import time
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -294,17 +293,42 @@ def _missing_sources(folder: Place, manifest: Manifest) -> Tally:
 
 
 def _sampled(tasks: list[ShardTask], scope: Scope) -> list[ShardTask]:
-    """The tasks with the composites that the scope asks for, drawn over the whole set."""
+    """The tasks with the composites that the scope asks for, spread over the whole set.
+
+    The set is cut into as many equal stretches as composites are wanted, and one is drawn of each: what is
+    drawn of a shard is told by arithmetic, without a list of all.
+    """
     ends = list(accumulate(task.record.composites for task in tasks))
     total = ends[-1] if ends else 0
     wanted = min(QUICK, total) if scope.quick else round(scope.sample * total)
     if wanted == total:
         return tasks
-    chosen: dict[int, list[int]] = {}
-    for place in sorted(random.Random(scope.seed).sample(range(total), max(1, wanted))):
-        number = bisect_right(ends, place)
-        chosen.setdefault(number, []).append(place - ends[number] + tasks[number].record.composites)
-    return [replace(task, composites=tuple(chosen.get(number, ()))) for number, task in enumerate(tasks)]
+    drawn = Sample(total=total, wanted=max(1, wanted), seed=scope.seed)
+    return [
+        replace(task, composites=tuple(drawn.within(end - task.record.composites, end)))
+        for task, end in zip(tasks, ends, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """`wanted` of `total` places, one drawn by `seed` of each of so many equal stretches."""
+
+    total: int
+    wanted: int
+    seed: int
+
+    def within(self, start: int, stop: int) -> Iterator[int]:
+        """Those of the places from `start` to before `stop`, counted from `start`."""
+        first, last = (place * self.wanted // self.total for place in (start, stop - 1))
+        for stretch in range(first, last + 1):
+            if start <= (place := self._drawn(stretch)) < stop:
+                yield place - start
+
+    def _drawn(self, stretch: int) -> int:
+        begin, end = (-(-edge * self.total // self.wanted) for edge in (stretch, stretch + 1))
+        chance = hashlib.blake2b(f"{self.seed} {stretch}".encode(), digest_size=8).digest()
+        return begin + int.from_bytes(chance, "big") % (end - begin)
 
 
 def _count(task: ShardTask) -> int:

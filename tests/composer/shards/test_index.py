@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dimtool.composer.shards.index import Index, ShardRecord, by_index, read_index, record_of, write_index
 from dimtool.composer.shards.layout import ShardError, current_versions
@@ -224,3 +226,65 @@ def test_a_shard_that_was_read_otherwise_says_so_in_the_index(tmp_path: Path) ->
     assert content["reading"] == {"exif_transpose": True}
     assert ["reading" in record for record in content["shards"]] == [False, True]
     assert read_index(tmp_path) == index
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+RECORDS = st.builds(
+    ShardRecord,
+    **dict.fromkeys(("file", "foreground", "sha256", "label"), TEXTS),
+    **dict.fromkeys(("index", "composites", "height", "width", "bytes", "first"), st.integers(0, 2**40)),
+    versions=st.dictionaries(TEXTS, TEXTS, max_size=3),
+    reading=st.sampled_from([{}, {"alpha_max": 7}, {"alpha_from": "fg"}]),
+)
+
+
+@given(
+    records=st.lists(RECORDS, max_size=3),
+    reading=st.sampled_from([Reading(), Reading(alpha_max=7)]),
+    grown=st.sampled_from([(), ((2, 3), (4, 5))]),
+)
+def test_the_text_is_that_of_a_plain_json_writer(
+    records: list[ShardRecord], reading: Reading, grown: tuple[tuple[int, int], ...]
+) -> None:
+    index = Index(
+        split='\n "shards": []', per_fg=9, asked=3, shards=tuple(records), reading=reading, grown=grown
+    )
+    content = {**asdict(index), "format": "dimtool-index", "version": 1, "composites": index.composites}
+    content["reading"] = reading.values()
+    for name in ("reading", "grown"):
+        if not content[name]:
+            del content[name]
+    for record in content["shards"]:
+        for name, usual in (("label", ""), ("first", 0), ("reading", reading.values())):
+            if record[name] == usual:
+                del record[name]
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    assert index.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("first", [-1, 2**31 - 1, "3", True, 1.0])
+def test_a_first_composite_that_cannot_be_is_refused(tmp_path: Path, first: object) -> None:
+    write_index(tmp_path, INDEX)
+    content = json.loads((tmp_path / "index.json").read_text())
+    content["shards"][1]["first"] = first
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    with pytest.raises(ShardError, match="is broken"):
+        read_index(tmp_path)
+
+
+@pytest.mark.parametrize("grown", [7, [[1]], [[2, 20]], [[2, 0]], [["2", 3]], {"2": 3}])
+def test_a_growth_that_cannot_be_is_refused(tmp_path: Path, grown: object) -> None:
+    write_index(tmp_path, INDEX)
+    content = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**content, "grown": [[2, 3], [5, 19]]}))
+    assert read_index(tmp_path).grown == ((2, 3), (5, 19))
+    (tmp_path / "index.json").write_text(json.dumps({**content, "grown": grown}))
+    with pytest.raises(ShardError, match="is broken"):
+        read_index(tmp_path)
+
+
+def test_pieces_are_ordered_and_cut_by_their_first_composite() -> None:
+    pieces = [replace(INDEX.shards[0], file=f"{first}.h5", first=first) for first in (7, 0, 12)]
+    index = replace(INDEX, shards=by_index([*pieces, INDEX.shards[1]]))
+    assert [each.first for each in index.shards] == [0, 7, 12, 0]
+    assert (index.order.cuts, index.foregrounds) == ((0, 7, 12), 2)

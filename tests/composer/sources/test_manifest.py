@@ -315,6 +315,6 @@ def test_a_list_that_may_not_be_read_is_told_as_that(tmp_path: Path, monkeypatch
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ManifestError, match=r"cannot be read \(Permission denied\): give a text file"):
         read_list(tmp_path / "train_fg.txt")

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from dimtool.composer.shards.index import Index, ShardRecord
 from dimtool.composer.verification.check_set import FolderReport, check_duplicates
 from dimtool.composer.verification.check_shard import ShardFacts, ShardReport
-from dimtool.composer.verification.duplicates import NEAR, distance, near_pairs, perceptual_hash
+from dimtool.composer.verification.duplicates import NEAR, _bands, distance, near_pairs, perceptual_hash
 from dimtool.composer.verification.findings import Tally
 
 Cut = tuple[Image.Image, Image.Image]  # foreground, alpha
@@ -188,6 +188,63 @@ def test_changed_real_foregrounds_are_found(real_foregrounds: dict[str, Cut], ch
     for name in sorted(hashes)[::4]:
         changed = hashed(*CHANGES[change](*real_foregrounds[name]))
         assert [other for other, bits in hashes.items() if distance(bits, changed) < NEAR] == [name]
+
+
+# ---- all pairs, without a look at each ---------------------------------------------------------------------
+
+
+WORDS = st.integers(0, 2**256 - 1)
+
+
+@st.composite
+def families(draw: st.DrawFn) -> list[tuple[int, tuple[int, int]]]:
+    """Hashes of which many are some bits away from another one, or from its mirror image."""
+    hashes: list[tuple[int, int]] = [(draw(WORDS), draw(WORDS))]
+    for _ in range(draw(st.integers(0, 12))):
+        relative = draw(st.sampled_from(hashes))[draw(st.integers(0, 1))]
+        spots = draw(st.sets(st.integers(0, 255), max_size=NEAR + 1))
+        spread = draw(st.integers(0, 1))  # bits that lie together hit few bands, and those hard
+        flipped = sum(1 << (spot if spread else 100 + k) for k, spot in enumerate(spots))
+        hashes.append((relative ^ flipped, draw(WORDS)))
+    return list(enumerate(hashes))
+
+
+def pairwise_near(hashes: list[tuple[int, tuple[int, int]]]) -> list[tuple[int, int, int]]:
+    """By looking at each pair."""
+    pairs = [(first, second) for i, second in enumerate(hashes) for first in hashes[:i]]
+    apart = [(one[0], two[0], distance(two[1], one[1])) for one, two in pairs]
+    return [each for each in apart if each[2] < NEAR]
+
+
+@given(families())
+def test_bands_find_the_pairs_that_looking_at_each_finds(hashes: list[tuple[int, tuple[int, int]]]) -> None:
+    assert list(near_pairs(hashes)) == pairwise_near(hashes)
+
+
+@given(st.integers(1, 10_000_000))
+def test_no_near_pair_differs_too_much_in_every_band(number: int) -> None:
+    """The bands cover all bits once, and allow for each of them less than NEAR differences in all."""
+    bands = list(_bands(number))
+    assert [bit for start, stop, _ in bands for bit in range(start, stop)] == list(range(256))
+    assert all(0 <= most < stop - start for start, stop, most in bands)
+    assert sum(most + 1 for _, _, most in bands) == NEAR
+
+
+@pytest.mark.parametrize("number", [40, 300, 3000])
+def test_bands_of_any_width_find_pairs_at_the_limit(number: int) -> None:
+    """One that is 39 bits away, as evenly spread as can be, is found, and one that is 40 away is not."""
+    rng = np.random.default_rng(number)
+    hashes = [(bits_of(row[:32]), bits_of(row[32:])) for row in rng.integers(0, 256, (number, 64), np.uint8)]
+    for apart in (39, 40):
+        places = [round(i * 256 / apart) for i in range(apart)]
+        hashes.append((hashes[apart % number][apart % 2] ^ sum(1 << each for each in places), 0))
+    assert list(near_pairs(list(enumerate(hashes)))) == [(39 % number, number, 39)]
+
+
+def test_a_clip_of_many_frames_is_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimtool.composer.verification.duplicates._AT_ONCE", 50)
+    hashes = [(i, (7 ^ (i % 4), 2**255 - i)) for i in range(40)]
+    assert list(near_pairs(hashes)) == pairwise_near(hashes)
 
 
 # ---- the check of the set ----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_room_for_a_shard_but_not_for_the_note_of_it(
     root, whole = own
     folder, resize = disk
     largest = max(whole.glob("*.h5"), key=lambda path: path.stat().st_size)  # the first to be built
-    resize(_pages_of(largest) * PAGE + 2 * PAGE)  # and a page each for lists.json and places.json
+    resize(_pages_of(largest) * PAGE + 3 * PAGE)  # and a page each for lists.json, places.json, the names
     assert ".build/journal.jsonl" in _complaint(build(root, folder / "shards"))
     assert _is_part_of(folder / "shards", whole)
     assert (folder / "shards" / largest.name).exists()
@@ -76,7 +76,7 @@ def test_room_for_the_shards_but_not_for_their_index(
     root, whole = own
     folder, resize = disk
     shards = sum(_pages_of(path) for path in whole.glob("*.h5"))
-    resize(PAGE * (shards + 3))  # and a page each for lists.json, places.json and the journal
+    resize(PAGE * (shards + 4))  # and a page each for lists.json, places.json, the names, the journal
     assert f"{folder}/shards/index.json" in _complaint(build(root, folder / "shards"))
     assert len(list((folder / "shards").glob("*.h5"))) == 4
     assert _is_part_of(folder / "shards", whole)
