@@ -53,7 +53,7 @@ class ForegroundEntry:
         return shard_name(self.index, self.name, self.label, self.piece)
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """All that the shard is made from: foreground, alpha, backgrounds."""
         return self.foreground, self.alpha, *self.backgrounds
 
@@ -271,7 +271,7 @@ class _Pairing:
         self, folders: Iterable[FolderIndex], names: Sequence[str], foreground: str, errors: list[str]
     ) -> list[Place]:
         """Where the names lie, an empty path for each that is nowhere; why not, into `errors`."""
-        found = []
+        found: list[Place] = []
         for folder, name in zip(folders, names, strict=False):
             try:
                 found.append(folder.find(name))
