@@ -53,7 +53,9 @@ def test_a_set_in_a_store_is_that_of_the_disk(
     assert outcome.code == 0, outcome.err
     assert there.contents() == on_disk
     assert hashlib.sha256(on_disk["index.json"]).hexdigest() in outcome.out  # its fingerprint
-    assert there.names(".build/") == [
+    backgrounds, *names = there.names(".build/")
+    assert backgrounds.startswith(f"{there.prefix}/.build/backgrounds-")
+    assert names == [
         f"{there.prefix}/.build/{name}" for name in ("journal.jsonl", "lists.json", "places.json")
     ]
     assert puts(there.store)[-2:] == [
