@@ -2,8 +2,10 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage storage -name '*.py' -o -path '*/templates/*' -o -name '*.css')
-.PHONY: demo test lint check bench fuzz clean
+# What programs may import; the commands are in --help, and a GPU's kernels need one.
+PUBLIC := dimtool dimtool.metrics dimtool.composer dimtool.model '!dimtool.*commands' '!dimtool.*kernels'
+SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage -name '*.py' -o -path '*/templates/*' -o -name '*.css')
+.PHONY: demo test lint check bench docs fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed  ## make a small data set, build its shards, leave a contact sheet to look at
@@ -26,6 +28,9 @@ check: lint test
 bench: $(VENV)/installed  ## speed and size beside the usual scripts, on procedural or real images
 	$(BIN)/python benchmarks/build.py
 
+docs: $(VENV)/installed  ## docs/api: every module's functions and classes, from their docstrings
+	$(BIN)/python -m pdoc --docformat markdown --output-directory docs/api $(PUBLIC)
+
 fuzz: $(VENV)/installed  ## 2,000 damaged and hostile files: no crash, no hang, no traceback; 15 minutes
 	$(BIN)/python tests/fuzzing/fuzz.py
 
@@ -37,4 +42,4 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo
+	rm -rf $(VENV) build dist *.egg-info demo docs/api

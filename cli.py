@@ -16,20 +16,21 @@ import click
 from .composer import commands as composing
 from .errors import DimtoolError
 from .model import commands as modelling
-from .text import printable
+from .text import is_it, printable
+from .verbs import UNCHANGED, Verb, Verbs
 from .version import __version__
 
 # Only click is imported by all this: `dimtool --help` must answer at once.
 
 
-class _InOrder(click.Group):
-    """Commands are listed in the order in which they are used, not by the alphabet."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+_ALIASES = {"build": "build-dataset", "verify": "verify-composites", "export": "export-images"}
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    aliases=_ALIASES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="dimtool")
 def cli() -> None:
     """Build the Deep Image Matting data set, exactly, and train the model on it.
@@ -43,7 +44,26 @@ def cli() -> None:
     """
 
 
-for _command in (*composing.COMMANDS, *modelling.COMMANDS):
+@click.command("config", cls=Verb, kept=UNCHANGED)
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+def config_command(names: tuple[str, ...]) -> None:
+    """Print a file of options for --config: all of a command's, or of all commands.
+
+    \b
+    Example:
+      dimtool config train > train.toml
+      dimtool train --config train.toml
+    """
+    from .optionfiles import sample
+
+    wanted = [_ALIASES.get(name, name) for name in names]
+    if unknown := [name for name in wanted if name not in cli.commands]:
+        raise click.UsageError(f"{unknown[0]} is no command{is_it(unknown[0], cli.commands)}")
+    own = [each for each in cli.commands.values() if each is not config_command]
+    click.echo(sample(cli.commands[name] for name in wanted) if wanted else sample(own), nl=False)
+
+
+for _command in (*composing.COMMANDS, *modelling.COMMANDS, config_command):
     cli.add_command(_command)
 
 
@@ -61,8 +81,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except DimtoolError as error:
         return _fail(str(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what is finished is kept: give the same command again", 130)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail("; ".join(filter(None, ("interrupted", str(error)))), 130)
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python must not complain of it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

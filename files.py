@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +76,19 @@ def _clear(folder: Path) -> None:
         folder.rename(gone)  # at once: what is made in it meanwhile would escape
     # On NFS a file that is open here stays until it is closed: then it is for the next run to clear.
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def stranger_in(folder: Path, *own: str, besides: Iterable[str] = ()) -> Path | None:
+    """What shows that a folder is somebody's: its first entry, where nothing in it matches one of `own`.
+
+    None where the folder is new, empty, or has something of ours. Hidden files do not count, nor what file
+    systems make by themselves, nor names in `besides`.
+    """
+    if not folder.is_dir() or any(next(folder.glob(pattern), None) for pattern in own):
+        return None
+    passed = {"lost+found", *besides}
+    seen = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in passed)
+    return min(seen, default=None)
 
 
 @contextmanager

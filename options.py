@@ -77,7 +77,7 @@ class Share(click.ParamType[float]):
 
 
 class Bytes(click.ParamType[int]):
-    """An amount of memory, `4GB`, `500 MB` or a number of bytes, in bytes."""
+    """An amount of memory, `4G`, `4GB`, `500 MB`, `3.5GiB` or a number of bytes, in bytes."""
 
     name = "bytes"
 

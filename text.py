@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -45,11 +46,11 @@ def size(count: float) -> str:
 
 
 def amount(text: str) -> int:
-    """`4GB`, `500 MB` or a number of bytes, in bytes. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|[kMGT]B)", text)
-    if not found:
-        raise ValueError(f"{text} is no amount of memory, as in 4GB or 500MB")
-    return int(float(found[1]) * 1000 ** ("", "kB", "MB", "GB", "TB").index(found[2]))
+    """`4G`, `4GB`, `500 MB`, `3.5GiB` or a number of bytes, in bytes. Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?", text.strip().lower())
+    if not found or (found[3] and not found[2]):
+        raise ValueError(f"{text} is no amount of memory, as in 4G, 4GB, 3.5GiB or 500MB")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
 
 
 def duration(seconds: float) -> str:
@@ -77,6 +78,15 @@ def count(number: int, one: str, many: str = "") -> str:
 def some(names: Sequence[str], most: int = 3) -> str:
     """The first few of many: `a, b, c, ...`."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def is_it(name: str, known: Iterable[str], *, suffix: str = "") -> str:
+    """`; is it jobs?` where one of the known names is close to a wrong one; empty where none is.
+
+    suffix: what belongs to each name and says nothing about how close it is.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; is it {close[0]}{suffix}?" if close else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

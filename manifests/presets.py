@@ -34,10 +34,14 @@ PRESETS = {
 PER_FG = {"train": 100, "val": 20, "test": 20}
 
 
-def explain_count(split: str, foregrounds: int, composites: int) -> str:
-    """One sentence on what a number of composites means beside the published set; empty for other splits."""
+def explain_count(split: str, foregrounds: int, composites: int, *, asked: int) -> str:
+    """One sentence on what a number of composites means beside the published set.
+
+    asked: composites that the lists ask for. Empty where those are not as many as Adobe's lists name, or the
+    paper's: the set is another one.
+    """
     preset = PRESETS.get(split)
-    if preset is None:
+    if preset is None or asked not in (preset.paper, preset.foregrounds * preset.per_fg):
         return ""
     of_paper = f"{composites:,} of the paper's {preset.paper:,} composites"
     if composites == preset.paper:

@@ -134,7 +134,7 @@ def test_wrong_use_is_2_and_says_so_on_standard_error(
     [
         (DimtoolError("a file is bad"), 1, "dimtool: a file is bad"),
         (WrongUseError("ask otherwise"), 2, "dimtool: ask otherwise"),
-        (KeyboardInterrupt(), 130, "dimtool: interrupted; what is finished is kept"),
+        (KeyboardInterrupt(), 130, "dimtool: interrupted"),
         (
             OSError(errno.ENOSPC, "No space left on device", "x"),
             1,
@@ -202,7 +202,7 @@ cli.main()
 done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
 print(done.returncode, done.stderr.strip())
 """
-    assert run_python(script).startswith("130 dimtool: interrupted;")
+    assert run_python(script).startswith("130 dimtool: interrupted")
 
 
 def test_other_exceptions_that_python_drops_are_still_told(
@@ -310,8 +310,8 @@ def test_inspect_writes_a_composite_where_it_is_told(
         (["{shards}", "--out", "a.png"], 2, "--out says where --image goes: give both"),
         (["{shards}", "--image", "0", "--sheet", "a.png"], 2, "ask for one at a time"),
         (["{shards}/index.json"], 1, "{shards}/index.json cannot be opened"),
-        (["{shards}/.."], 1, "index.json does not exist: finish `dimtool build-dataset` for it"),
-        (["{shards}/.build", "--sheet", "a.png"], 1, "index.json does not exist"),
+        (["{shards}/.."], 1, "{shards}/.. holds no shards itself: name {shards}/../shards"),
+        (["{shards}/.build", "--sheet", "a.png"], 1, ".build holds no shards: run `dimtool build-dataset`"),
         (["{shards}", "--image", "0", "--out", "nowhere/a.png"], 2, "nowhere is no folder"),
     ],
 )

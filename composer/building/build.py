@@ -16,11 +16,11 @@ from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.index import Index, ShardRecord, by_index, write_index
 from ..sources.manifest import Failure, Manifest
-from .faint import faint_mattes
 from .objects import ObjectJournal
 from .plan import make_plan
 from .records import Journal
 from .scratch import sole_builder, write_lists
+from .suspicions import faint_mattes
 from .work import Built, ShardJob, build_shard, not_built
 
 FAILURES_NAME = "failures.jsonl"

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from ...storage.remote import Place, Remote
+from ...text import count
 from ..engines.engine import Engine
 from ..shards.index import ShardRecord
 from ..shards.layout import ShardError, ShardHeader, current_versions
@@ -136,7 +137,8 @@ def _clash(path: Place, why: str, more: str = "") -> BuildError:
 
 def _refuse_strangers(folder: Place, names: Collection[str]) -> None:
     if names:
-        others = f" and {len(names) - 1} others are" if len(names) > 1 else " is"
+        more = len(names) - 1
+        others = f" and {count(more, 'other', 'others')} are" if more else " is"
         raise BuildError(
             f"{folder / min(names)}{others} not of this list: build into another --out, or remove what does "
             "not belong there"
@@ -147,8 +149,8 @@ def _refuse_clashes(found: Sequence[Found]) -> None:
     clashes = sorted((each for each in found if each.clash), key=lambda each: each.path)
     if clashes:
         first = clashes[0]
-        more = f" (and {len(clashes) - 1} other shards do not fit)" if len(clashes) > 1 else ""
-        raise _clash(first.path, first.clash, more)
+        more = count(len(clashes) - 1, "other shard does", "other shards do")
+        raise _clash(first.path, first.clash, f" (and {more} not fit)" if len(clashes) > 1 else "")
 
 
 def _unread(found: Sequence[Found]) -> list[str]:
@@ -160,8 +162,9 @@ def _other_versions(records: Sequence[ShardRecord]) -> list[str]:
     others = [record.versions for record in records if record.versions != current]
     if not others:
         return []
+    shards = count(len(others), "shard is", "shards are")
     return [
-        f"{len(others)} shards are from other versions ({others[0]}, now {current}): "
+        f"{shards} from other versions ({others[0]}, now {current}): "
         "`dimtool verify-composites` tells whether their pixels agree"
     ]
 

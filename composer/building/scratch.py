@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WrongUseError
-from ...files import LockedError, locked, own_scratch, part_of
+from ...files import LockedError, locked, own_scratch, part_of, stranger_in
 from ...names import labels
 from ...storage.lock import held
 from ...storage.publishing import publish_text
 from ...storage.remote import WRITABLE, Place, Remote, read_place
-from ..shards.index import read_index
+from ..shards.index import INDEX_NAME, read_index
 from ..shards.layout import ShardError
 from ..sources.lists import SPLITS, Lists
 from ..sources.order import Order, order_from
@@ -47,6 +47,17 @@ class Hold:
     sources: SourceFiles
     scratch: Path
     alone: bool
+
+
+def refuse_foreign(folder: Place) -> None:
+    """Raise BuildError where a folder on the disk holds something and nothing of a build's."""
+    if isinstance(folder, Remote):
+        return  # whose folders are but names: nothing there can be taken for another's
+    stranger = stranger_in(folder, STATE, INDEX_NAME, "*.h5")
+    if stranger is not None:
+        raise BuildError(
+            f"{folder} holds {stranger.name} and no shards: choose another --out, an empty or a new folder"
+        )
 
 
 @contextmanager
@@ -83,6 +94,7 @@ def _among_objects(folder: Remote) -> Iterator[Hold]:
 
 @contextmanager
 def _on_disk(folder: Path) -> Iterator[Hold]:
+    refuse_foreign(folder)
     state = folder / STATE
     try:
         state.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from ...storage.lock import is_held
 from ...storage.publishing import publish_file
 from ...storage.remote import Place, Remote
 from ...storage.stores import StorageError
+from ...text import count
 from ..pixels.composition import Compositor, fit_background
 from ..pixels.trimap import background_band, sample_centers, transition_distance, transition_region
 from ..shards.index import ShardRecord, record_of
@@ -187,7 +188,7 @@ def read_matte(entry: ForegroundEntry) -> Matte:
         rows, columns = foreground.pixels.shape[:2]
         raise SourceError(
             f"{entry.foreground} is {columns} x {rows} and {entry.alpha} {width} x {height}: "
-            "a foreground and its alpha must be of one size"
+            "a foreground and its alpha must be of one size, bring those that belong together"
         )
     if alpha.pixels.min() == alpha.pixels.max():
         raise SourceError(
@@ -258,7 +259,8 @@ def difference(there: ShardHeader, asked: ShardHeader) -> str:
         if getattr(there, name) != getattr(asked, name):
             return f"its {name} is {getattr(there, name)}, now {getattr(asked, name)}"
     if len(there.backgrounds) != len(asked.backgrounds):
-        return f"it has {len(there.backgrounds)} backgrounds, now {len(asked.backgrounds)} are asked for"
+        backgrounds = count(len(there.backgrounds), "background")
+        return f"it has {backgrounds}, now {len(asked.backgrounds)} are asked for"
     pairs = zip(there.backgrounds, asked.backgrounds, strict=True)
     i = next(i for i, names in enumerate(pairs) if names[0] != names[1])
     return f"its background {i} is {there.backgrounds[i]}, now {asked.backgrounds[i]}"

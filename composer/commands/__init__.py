@@ -6,6 +6,7 @@ Nothing but click is imported at their top: `dimtool --help` must answer at once
 from .build import build_dataset_command, make_demo_command, make_lists_command
 from .draw import draw_set_command
 from .look import export_command, inspect_command
+from .trimap import trimap_command
 from .verify import verify_command
 
 COMMANDS = (
@@ -16,4 +17,5 @@ COMMANDS = (
     verify_command,
     inspect_command,
     export_command,
+    trimap_command,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...options import FILE, FOLDER, PLACE, Share, as_json, cache_option, print_result, say
+from ...verbs import KEPT, UNCHANGED, Verb, say_if_interrupted
 from ..sources.reading import ALPHA_SOURCES
 from .engine import Workers, engine_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..sources.manifest import Manifest
 
 
-@click.command("build-dataset")
+@click.command("build-dataset", cls=Verb, kept=KEPT)
 @click.option("--fg-list", type=FILE, required=True, help="Foreground names, one a line.")
 @click.option("--fg-dir", type=PLACE, help="Foreground images.  [default: fg beside the list]")
 @click.option("--alpha-dir", type=PLACE, help="Mattes of the same names.  [default: alpha beside the list]")
@@ -69,16 +70,23 @@ def build_dataset_command(
     --out s3://bucket/shards, --bg-dir s3://bucket/coco; also gs:// and az://.
     """
     from ..building.build import build_dataset
-    from ..building.scratch import read_begun, refuse_unwritable
+    from ..building.scratch import read_begun, refuse_foreign, refuse_unwritable
+    from ..building.suspicions import refuse_mixed_up
     from ..sources.lists import Lists
     from ..sources.manifest import read_manifest
     from .progress import BuildBar
     from .summary import summary_text
 
+    if dry_run:
+        say_if_interrupted(UNCHANGED)
     given = Lists(**lists)
     folder = out or workers.path(Path("shards") / given.known_split)
     refuse_unwritable(folder)
-    manifest = read_manifest(given, *read_begun(folder))
+    begun, order = read_begun(folder)
+    manifest = read_manifest(given, begun, order)
+    refuse_foreign(folder)
+    if not (begun and begun.built):
+        refuse_mixed_up(manifest)
     if dry_run:
         return _dry_run(manifest, folder, workers, as_json)
     with workers.start() as engine, BuildBar(folder) as reporter:
@@ -102,7 +110,7 @@ def _dry_run(manifest: Manifest, folder: Place, workers: Workers, as_json: bool)
     return 1 if manifest.failures else 0
 
 
-@click.command("make-lists")
+@click.command("make-lists", cls=Verb, kept="a list that is there is whole: remove it to draw anew")
 @click.option("--fg-dir", type=FOLDER, default="fg", show_default=True, help="Foreground images.")
 @click.option(
     "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
@@ -148,7 +156,7 @@ def make_lists_command(*, val_per_fg: int, as_json: bool, **options: Any) -> Non
     print_result(as_json, asdict(made), lists_text(made))
 
 
-@click.command("make-demo")
+@click.command("make-demo", cls=Verb, kept=KEPT)
 @click.argument("folder", type=FOLDER)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same images.")
 @click.option(

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from ...options import FOLDER, as_json, print_result
+from ...verbs import KEPT, Verb
 from .engine import Workers, engine_options
 
 
-@click.command("draw-set")
+@click.command("draw-set", cls=Verb, kept=KEPT)
 @click.argument("folder", type=FOLDER)
 @click.option("--foregrounds", type=click.IntRange(min=1), default=2000, show_default=True, help="How many.")
 @click.option("--backgrounds", type=click.IntRange(min=1), default=1500, show_default=True, help="How many.")

@@ -18,13 +18,14 @@ from ...options import (
     cache_option,
     print_result,
 )
+from ...verbs import KEPT, UNCHANGED, Verb
 from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
 
 
-@click.command("export-images")
+@click.command("export-images", cls=Verb, kept=KEPT)
 @click.argument("shards", type=EXISTING_FOLDER_PLACE)
 @click.argument("out", type=FOLDER)
 @click.option(
@@ -53,7 +54,7 @@ def export_command(*, shards: Place, out: Path, trimap_radius: int, workers: Wor
     return 1 if summary.errors else 0
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Verb, kept=UNCHANGED)
 @click.argument("path", type=EXISTING_PLACE, metavar="SHARD|DIR")
 @click.option("--image", "number", type=NUMBER, metavar="I", help="Write composite I, from 0, as a picture.")
 @click.option("--out", type=FILE, help="Where the picture goes.  [default: its official name, .png]")

@@ -27,7 +27,7 @@ def summary_text(summary: Summary) -> str:
     lines = [
         f"{summary.folder}: {count(summary.shards, 'shard')}, {count(summary.composites, 'composite')}, "
         f"{size(summary.bytes)}; {summary.built:,} built in {duration(summary.seconds)}{speed}.",
-        explain_count(summary.split, summary.foregrounds, summary.composites),
+        explain_count(summary.split, summary.foregrounds, summary.composites, asked=summary.asked),
         f"fingerprint: {summary.fingerprint}",
     ]
     if summary.failures:
@@ -53,7 +53,7 @@ def estimate_text(manifest: Manifest, estimate: Estimate, folder: Place) -> str:
     lines = [
         f"{folder}: {count(manifest.listed, 'foreground')} x {count(manifest.per_fg, 'background')}, "
         f"{count(estimate.composites, 'composite')} of {estimate.pixels / 1e9:.2f} gigapixels in all.",
-        explain_count(manifest.split, estimate.foregrounds, estimate.composites),
+        explain_count(manifest.split, estimate.foregrounds, estimate.composites, asked=manifest.asked),
         f"About {size(estimate.bytes)}{room} and {duration(estimate.seconds)} with "
         f"{count(estimate.jobs, 'job')}, measured on a few composites.",
     ]

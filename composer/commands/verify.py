@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...options import EXISTING_FOLDER_PLACE, FOLDER, Share, as_json, cache_option, print_result, say
+from ...verbs import KEPT, UNCHANGED, Verb, say_if_interrupted
 from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..verification.verify import Scope, Verification
 
 
-@click.command("verify-composites")
+@click.command("verify-composites", cls=Verb, kept=KEPT)
 @click.argument("folders", nargs=-1, type=EXISTING_FOLDER_PLACE, metavar="[DIR]...")
 @click.option(
     "--sources", type=FOLDER, help="Lists, fg/, alpha/, bg/.  [default: where the build found them]"
@@ -76,6 +77,8 @@ def verify_command(
     from .progress import VerifyBar
 
     scope = _scope_of(sources=sources, quick=quick, sample=sample, seed=seed, require=require, expect=expect)
+    if quick and not repair:
+        say_if_interrupted(UNCHANGED)
     write_report = _report_writer(report)
     paths = folders or (workers.path(Path("shards")),)
     with workers.start() as engine:

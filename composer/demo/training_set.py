@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ...errors import WrongUseError
 from ...files import own_scratch, write_text
 from ...progress import Reporter, Silent
+from ...text import count
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from .pictures import EDITION, PAIRS, Picture, draw_picture
@@ -40,8 +41,9 @@ class DrawnSet:
 
     def __str__(self) -> str:
         text = (
-            f"{self.folder}: {self.drawn:,} pictures drawn, {self.kept:,} there from before\n"
-            f"{self.train_foregrounds:,} foregrounds and {self.train_backgrounds:,} backgrounds to train on, "
+            f"{self.folder}: {count(self.drawn, 'picture')} drawn, {self.kept:,} there from before\n"
+            f"{count(self.train_foregrounds, 'foreground')} and "
+            f"{count(self.train_backgrounds, 'background')} to train on, "
             f"{self.val_foregrounds:,} and {self.val_backgrounds:,} to validate with\n"
         )
         splits = ["train", "val"] if self.val_foregrounds else ["train"]
@@ -99,9 +101,9 @@ def _draw(
 
 
 def _check(foregrounds: int, backgrounds: int, per_fg: int, seed: int, size: int) -> None:
-    for name, count in (("foregrounds", foregrounds), ("backgrounds", backgrounds), ("per_fg", per_fg)):
-        if count < 1:
-            raise WrongUseError(f"{name} is {count}: give 1 or more")
+    for name, number in (("foregrounds", foregrounds), ("backgrounds", backgrounds), ("per_fg", per_fg)):
+        if number < 1:
+            raise WrongUseError(f"{name} is {number}: give 1 or more")
     if seed < 0:
         raise WrongUseError(f"seed is {seed}: give 0 or more")
     if not LEAST <= size <= MOST:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...pages.assets import Assets, Picture, placeholder
+from ...text import count
 from ..pixels.trimap import trimap_of
 from ..shards.dataset import open_as_stored
 from ..shards.decoder import TileDecoder, TileError
@@ -148,7 +149,7 @@ def _facts(folder: FolderReport, report: ShardReport) -> Iterator[str]:
     if record.first:
         yield f"from composite {record.first:,} on"
     yield f"{record.width:,} × {record.height:,}"
-    yield f"{record.composites:,} composites"
+    yield count(record.composites, "composite")
     if facts is not None:
         yield f"covers {100 * coverage(facts):.0f} %"
         yield f"unknown {100 * facts.unknown:.0f} % at radius {UNKNOWN_RADIUS}"

@@ -24,7 +24,7 @@ try:
     from ...pages.environment import environment
     from .plots import plot_distributions
 except ModuleNotFoundError as _error:
-    raise WrongUseError(f"a report needs {_error.name}: pip install 'dimtool[report]'") from _error
+    raise WrongUseError(f"a report needs {_error.name}: pip install {_error.name}") from _error
 
 INDEX = "index.html"
 MARKER = ".dimtool-report"
@@ -140,7 +140,7 @@ def _counts(folder: FolderReport) -> Counts:
         gigapixels=sum(each.composites * each.height * each.width for each in index.shards) / 1e9,
         bytes=index.bytes,
         versions=versions_text(index.versions),
-        meaning=explain_count(index.split, index.foregrounds, index.composites),
+        meaning=explain_count(index.split, index.foregrounds, index.composites, asked=index.asked),
     )
 
 

@@ -166,7 +166,7 @@ def read_index(folder: Place) -> Index:
     except StorageError as error:
         raise ShardError(str(error)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ShardError(f"{path} does not exist: finish `dimtool build-dataset` for it") from error
+        raise ShardError(no_shards(folder)) from error
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, ShardError):
             raise
@@ -178,6 +178,23 @@ def index_digest(folder: Place) -> str:
     """SHA-256, in hexadecimal, of the index as it lies there. Raises OSError, StorageError."""
     path = folder / INDEX_NAME
     return file_sha256(path) if isinstance(path, Path) else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def no_shards(folder: Place) -> str:
+    """What to say of a folder without an index: which of those in it have one, or what to do."""
+    if not isinstance(folder, Path):
+        return f"{folder} holds no shards: name the folder of the shards"
+    if there := [str(each) for each in sets_in(folder)]:
+        return f"{folder} holds no shards itself: name {' or '.join(there)}"
+    if any(folder.glob("*.h5")):
+        return f"{folder / INDEX_NAME} does not exist: finish `dimtool build-dataset` for it"
+    what = "holds no shards" if folder.exists() else "does not exist"
+    return f"{folder} {what}: run `dimtool build-dataset`, or name the folder of the shards"
+
+
+def sets_in(folder: Path) -> list[Path]:
+    """The folders of finished shards directly below a folder, in order."""
+    return sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}"))
 
 
 def stated_total(folder: Place) -> object:

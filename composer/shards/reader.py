@@ -46,7 +46,9 @@ class Shard:
             # would hold 30 MB a shard, of which no reader here wants anything a second time.
             self._file = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
         except OSError as error:
-            raise ShardError(f"{path} cannot be opened ({first_line(error)}): build it again") from error
+            other = "it is no shard, name one, or a folder of them"
+            advice = "build it again" if path.name.endswith(".h5") else other
+            raise ShardError(f"{path} cannot be opened ({first_line(error)}): {advice}") from error
         try:
             self._attributes = self._read_attributes()
         except BROKEN as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...text import count
+from ...text import count, some
 from .folders import FolderIndex, ManifestError
 from .lists import Lists, read_list
 from .places import EMPTY, Begun, begins_with, fill, head, keep_places, names_ever
@@ -30,7 +30,7 @@ def find_backgrounds(lists: Lists, needed: int, folder: FolderIndex, begun: Begu
     if path is not None:
         names, notes, source = *_listed(path, begun), str(path)
         if len(names) > needed:
-            notes.append(f"{path}: the first {needed:,} of {len(names):,} backgrounds are used")
+            notes.append(f"{path}: the first {needed:,} of {count(len(names), 'background')} are used")
     else:
         names, notes, source = _drawn(lists, needed, folder, begun), [], f"folder {folder.root}"
         expected = lists.fg_list.name.replace("fg", "bg")
@@ -39,7 +39,7 @@ def find_backgrounds(lists: Lists, needed: int, folder: FolderIndex, begun: Begu
         notes = [f"{missing}: backgrounds drawn from {folder.root}, seed {lists.seed}", *folder.passed_over]
     if len(names) < needed and not (lists.reuse_bg and names):
         raise ManifestError(
-            f"{source} has {len(names):,} backgrounds and {needed:,} are needed: "
+            f"{source} has {count(len(names), 'background')} and {needed:,} are needed: "
             "add some, lower --per-fg, or pass --reuse-bg"
         )
     before = begun if begun is not None and begun.seed is None else None
@@ -101,4 +101,5 @@ def _repeats(path: Path, names: Sequence[str]) -> list[str]:
     repeated = [name for name, count in Counter(names).items() if count > 1 and name != EMPTY]
     if not repeated:
         return []
-    return [f"{path}: {len(repeated)} names stand there more than once ({repeated[0]}, …); used as listed"]
+    names_stand = count(len(repeated), "name stands", "names stand")
+    return [f"{path}: {names_stand} there more than once ({some(repeated, 1)}); used as listed"]

@@ -103,7 +103,7 @@ def read_background(path: Place, reading: Reading = ADOBE) -> Source:
 
 def read_photograph(path: Place) -> Source:
     """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says."""
-    return read_background(path, Reading(exif_transpose=True))
+    return read_source(path, _to_rgb, partial(turn, reading=Reading(exif_transpose=True)), listed=False)
 
 
 def image_size(path: Place) -> tuple[int, int]:
@@ -133,9 +133,12 @@ def check_pixels(height: int, width: int, what: str) -> None:
         )
 
 
-def read_source(path: Place, convert: Convert, turn: Turn) -> Source:
-    """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them."""
-    with _blamed(path):
+def read_source(path: Place, convert: Convert, turn: Turn, *, listed: bool = True) -> Source:
+    """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them.
+
+    listed: whether it was found by a list, which may leave it out.
+    """
+    with _blamed(path, listed=listed):
         data = _contents(path)
         try:
             pixels = _decoded(path, data, convert, turn)
@@ -212,8 +215,9 @@ def _opened(path: Place, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _blamed(path: Place) -> Iterator[None]:
+def _blamed(path: Place, *, listed: bool = True) -> Iterator[None]:
     """Whatever the system or Pillow finds wrong with `path` in the block becomes a SourceError."""
+    instead = ", or take it off the list" if listed else ""
     try:
         yield
     except SourceError as error:
@@ -221,13 +225,12 @@ def _blamed(path: Place) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path} is too large to open: {error}; scale it down or leave it out") from error
     except FileNotFoundError as error:
-        raise SourceError(f"{path} does not exist: bring the file, or take it off the list") from error
+        raise SourceError(f"{path} does not exist: bring the file{instead}") from error
     except UnidentifiedImageError as error:
         raise SourceError(f"{path} is {what_is(local_file(path))}") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
-            message = f"{path} cannot be read ({error.strerror}): check it, or take it off the list"
-            raise SourceError(message) from error
+            raise SourceError(f"{path} cannot be read ({error.strerror}): check it{instead}") from error
         raise SourceError(f"{path} is damaged ({error}): bring the file again") from error
 
 

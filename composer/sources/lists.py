@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...manifests.presets import PER_FG
 from ...storage.remote import Place
-from ...text import first_line
+from ...text import first_line, is_it
 from .folders import ManifestError
 from .order import PER_SHARD
 from .reading import ADOBE, Reading
@@ -48,6 +48,8 @@ class Lists:
         for split in SPLITS:
             if self.fg_list.name.lower().startswith(split):
                 return split
+        if not self.fg_list.exists():
+            raise _missing(self.fg_list)
         raise ManifestError(
             f"{self.fg_list}: the name does not begin with {', '.join(SPLITS[:-1])} or {SPLITS[-1]}; "
             "say which it is with --split"
@@ -69,6 +71,12 @@ class Lists:
         )
 
 
+def _missing(path: Path) -> ManifestError:
+    beside = [each.stem for each in path.parent.glob("*.txt")] if path.parent.is_dir() else []
+    close = is_it(path.stem, beside, suffix=".txt")
+    return ManifestError(f"{path} does not exist: bring the list, or say where it is{close}")
+
+
 def read_list(path: Path) -> tuple[list[str], list[str]]:
     """The names in a list file, one a line, and notes on what was passed over (blank lines).
 
@@ -85,7 +93,7 @@ def read_list(path: Path) -> tuple[list[str], list[str]]:
                     names += [each.setdefault(name, name)] if name else []
                     blank += not name
     except FileNotFoundError as error:
-        raise ManifestError(f"{path} does not exist: bring the list, or say where it is") from error
+        raise _missing(path) from error
     except OSError as error:
         raise ManifestError(
             f"{path} cannot be read ({first_line(error)}): give a text file that "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from ...errors import WrongUseError
 from ...files import write_text
 from ...names import labels
 from ...storage.remote import Place
+from ...text import count
 from .folders import FolderIndex, ManifestError
 from .reading import ADOBE
 
@@ -47,10 +49,16 @@ def make_lists(plan: ListsPlan) -> ListsMade:
     without a matte are left out and named. The same seed and file names give the same lists. Raises
     WrongUseError where lists would be overwritten or there are too few backgrounds; ManifestError.
     """
-    alphas = None if plan.alpha_from == "fg" else FolderIndex(plan.alpha_dir)
-    foregrounds, left_out = _with_matte(FolderIndex(plan.fg_dir), alphas)
+    _refuse_one_for_two(plan)
+    every = FolderIndex(plan.fg_dir)
+    foregrounds, left_out = _with_matte(
+        every, None if plan.alpha_from == "fg" else FolderIndex(plan.alpha_dir)
+    )
     if not foregrounds:
-        raise WrongUseError(f"{plan.fg_dir} has no foreground with a matte of its name in {plan.alpha_dir}")
+        raise WrongUseError(
+            f"{plan.fg_dir} has no foreground with a matte of its name in {plan.alpha_dir}: name the folders "
+            "with --fg-dir and --alpha-dir"
+        )
     backgrounds = _usable(FolderIndex(plan.bg_dir), left_out)
     draw = random.Random(plan.seed)
     draw.shuffle(foregrounds)
@@ -58,15 +66,15 @@ def make_lists(plan: ListsPlan) -> ListsMade:
     held = round(plan.validation * len(foregrounds))
     if plan.validation and not 0 < held < len(foregrounds):
         raise WrongUseError(
-            f"a validation share of {plan.validation:.0%} of {len(foregrounds)} foregrounds leaves a split "
-            "empty: choose another"
+            f"a validation share of {plan.validation:.0%} of {count(len(foregrounds), 'foreground')} leaves "
+            "a split empty: choose another"
         )
     # The training list keeps the order of the names; which of them are held out is the draw's.
     train, val = sorted(foregrounds[held:], key=str.lower), sorted(foregrounds[:held], key=str.lower)
     wanted = [len(train) * plan.per_fg, len(val) * plan.validation_per_fg]
     if sum(wanted) > len(backgrounds):
         raise WrongUseError(
-            f"{plan.bg_dir} has {len(backgrounds):,} backgrounds and {sum(wanted):,} are needed: "
+            f"{plan.bg_dir} has {count(len(backgrounds), 'background')} and {sum(wanted):,} are needed: "
             "add some, or lower --per-fg"
         )
     lists = {"train_fg.txt": train, "train_bg.txt": backgrounds[: wanted[0]]}
@@ -74,6 +82,17 @@ def make_lists(plan: ListsPlan) -> ListsMade:
         lists |= {"val_fg.txt": val, "val_bg.txt": backgrounds[wanted[0] : sum(wanted)]}
     _write(plan.out, lists)
     return ListsMade(lists={name: len(names) for name, names in lists.items()}, left_out=tuple(left_out))
+
+
+def _refuse_one_for_two(plan: ListsPlan) -> None:
+    """Raise WrongUseError where a folder is given for two things."""
+    given = {"--fg-dir": plan.fg_dir, "--bg-dir": plan.bg_dir}
+    given |= {} if plan.alpha_from == "fg" else {"--alpha-dir": plan.alpha_dir}
+    for (one, folder), (other, again) in combinations(given.items(), 2):
+        if folder.resolve() == again.resolve():
+            raise WrongUseError(
+                f"{folder} is given as {one} and as {other}: name another folder for one of them"
+            )
 
 
 def _with_matte(foregrounds: FolderIndex, alphas: FolderIndex | None) -> tuple[list[str], list[str]]:

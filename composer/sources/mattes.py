@@ -55,7 +55,7 @@ def read_truth(path: Place) -> Source:
             raise SourceError(f"{dark}: save it from 0 to {found.full}")
         return _to_8_bit(found, found.full)
 
-    return read_source(path, convert, partial(turn, reading=_AS_STORED))
+    return read_source(path, convert, partial(turn, reading=_AS_STORED), listed=False)
 
 
 def read_prediction(path: Place) -> Source:
@@ -74,7 +74,7 @@ def _read_grey(path: Place, advice: str, reading: Reading) -> Source:
         found = _grey(image, f": {advice}", advice)
         return _to_8_bit(found, found.full)
 
-    return read_source(path, convert, partial(turn, reading=reading))
+    return read_source(path, convert, partial(turn, reading=reading), listed=False)
 
 
 def _matte(image: Image.Image, *, reading: Reading) -> NDArray[np.uint8]:
@@ -175,7 +175,8 @@ _A_ADVICE = (
 
 def _coloured_advice(image: Image.Image) -> str:
     if image.mode != "P":
-        return f": if it is a photograph, swap --fg-dir and --alpha-dir; if it is a matte, {_SAVE_GREY}"
+        instead = "name the mattes instead (a build's: --alpha-dir)"
+        return f": if it is a photograph, {instead}; if a matte, {_SAVE_GREY}"
     highest = int(np.asarray(image).max())
     return (
         f", by a palette, as a label map of 0 to {highest}: pass --alpha-max {highest} to take these as the "

@@ -141,7 +141,7 @@ def _against_lists(shard: str, facts: ShardFacts, entry: ForegroundEntry, folder
     wrong = [(i, *names) for i, names in enumerate(pairs) if names[0] != names[1]]
     if wrong:
         i, expected, found = wrong[0]
-        what = f"{len(wrong)} backgrounds are not those that the lists say, the first here"
+        what = f"{count(len(wrong), 'background is', 'backgrounds are')} not as the lists say, the first here"
         yield Finding(
             check="set", folder=folder, shard=shard, composite=i, what=what, expected=expected, found=found
         )

@@ -15,11 +15,12 @@ from typing import Any
 from ...errors import WrongUseError
 from ...progress import Reporter
 from ...storage.remote import Place
+from ...text import count
 from ..building.scratch import read_lists, read_places
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.dataset import existing
-from ..shards.index import INDEX_NAME, Index, read_index
+from ..shards.index import INDEX_NAME, Index, no_shards, read_index
 from ..shards.layout import ShardError
 from ..sources.folders import ManifestError
 from ..sources.lists import Lists
@@ -137,7 +138,8 @@ def verify_composites(
     total.add(check_backgrounds(folders))
     total.add(check_fingerprints(folders, scope.expect))
     notebook.discard()
-    notes = [f"{len(before):,} shards were verified by a run that was cut short; they are as they were"]
+    verified = count(len(before), "shard was", "shards were")
+    notes = [f"{verified} verified by a run that was cut short; nothing of that changed"]
     return Verification(
         folders=folders,
         tally=total,
@@ -169,7 +171,7 @@ def shard_folders(paths: Sequence[Place]) -> list[Place]:
         below = sorted(each for each in path.iterdir() if _holds_shards(each)) if path.is_dir() else []
         here = [path] if _holds_shards(path) else below
         if not here:
-            raise WrongUseError(f"{path} holds no shards: run `dimtool build-dataset`, or name their folder")
+            raise WrongUseError(no_shards(path))
         found += here
     return list({each.resolve(): each for each in reversed(found)}.values())[::-1]
 
@@ -264,7 +266,8 @@ def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
         found = sorted(sources.glob(f"{index.split}*fg*.txt"))
         if len(found) != 1:
             raise WrongUseError(
-                f"{sources} has {len(found)} lists named {index.split}*fg*.txt, and one is needed to compare"
+                f"{sources} has {count(len(found), 'list')} named {index.split}*fg*.txt, and one is needed "
+                "to compare"
             )
         return Lists(
             fg_list=found[0],

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ...options import EXISTING, EXISTING_FOLDER, FOLDER, PLACE, as_json, cache_option, print_result
+from ...verbs import KEPT, Verb
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..evaluation.predictors import Predictor
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Verb, kept=KEPT)
 @click.option("--checkpoint", type=EXISTING, help="A model.safetensors, or the folder of a run.")
 @click.option("--pred-dir", type=EXISTING_FOLDER, help="Or anyone's predictions, matched by name.")
 @click.option("--shards", type=PLACE, default="shards/test", show_default=True, help="What to score it on.")
@@ -69,7 +70,7 @@ def evaluate_command(
     """
     from ...progress import CountingBar
     from ..evaluation.evaluate import evaluate
-    from ..evaluation.journal import Journal
+    from ..evaluation.journal import Journal, claim_folder
     from ..evaluation.page import write_page
     from ..evaluation.table import write_scores
 
@@ -77,7 +78,7 @@ def evaluate_command(
     with CountingBar("images") as bar:
         images, predictors, notes = _subject(**options)
         bar.notes(notes)
-        out.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after an hour
+        claim_folder(out)
         evaluation = evaluate(
             images,
             predictors,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...options import EXISTING, FILE, FOLDER, Bytes, as_json, print_result
+from ...verbs import KEPT, UNCHANGED, Verb
 
 if TYPE_CHECKING:
     pass
 
 
-@click.command("predict")
+@click.command("predict", cls=Verb, kept=KEPT)
 @click.argument("image", type=EXISTING)
 @click.argument("trimap", type=EXISTING)
 @click.option(
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     "--max-memory",
     type=Bytes(),
     metavar="BYTES",
-    help="As in 4GB.  [default: three quarters of what is free]",
+    help="As in 4G.  [default: three quarters of what is free]",
 )
 @as_json
 def predict_command(
@@ -66,7 +67,7 @@ def predict_command(
     may have any size and mode; each is turned upright by its own EXIF tag. An image that does not fit the
     memory is matted in overlapping tiles, with the same result. Files that are there are kept where they were
     made of the same photograph, trimap, model and options, and what fails is listed at the end. Foreground
-    colours need pymatting: pip install 'dimtool[predict]'; its first use takes a minute, to compile itself.
+    colours are pymatting's, whose first use takes a minute, to compile itself.
 
     Without --checkpoint it is the model that comes with dimtool: small, and of drawn pictures alone.
 
@@ -97,7 +98,7 @@ def predict_command(
     return 1 if summary.failures else 0
 
 
-@click.command("export-weights")
+@click.command("export-weights", cls=Verb, kept=UNCHANGED)
 @click.option(
     "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
 )
@@ -122,7 +123,7 @@ def export_weights_command(*, checkpoint: Path, out: Path, card: Path | None, as
     print_result(as_json, asdict(release), release.text())
 
 
-@click.command("export-onnx")
+@click.command("export-onnx", cls=Verb, kept=UNCHANGED)
 @click.option(
     "--checkpoint", type=EXISTING, required=True, help="A model.safetensors, or the folder of a run."
 )
@@ -132,8 +133,7 @@ def export_onnx_command(*, checkpoint: Path, out: Path, as_json: bool) -> None:
     """Write the model as one ONNX file, which onnxruntime runs without dimtool.
 
     It takes RGB and a trimap as files hold them, uint8 of any size, and gives alpha in 0 to 1. It is compared
-    with the PyTorch model on three sizes first, and not written where they differ. Needs pip install
-    'dimtool[onnx]'.
+    with the PyTorch model on three sizes first, and not written where they differ.
 
     \b
     Example:

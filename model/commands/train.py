@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-from ...options import FILE, FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
+from ...options import FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
+from ...verbs import Verb
+from .sections import SECTIONS
 from .types import ByStage, Often
 from .updates import update_options
-from .values import read_config, read_recipe
+from .values import read_recipe
 from .variation import variation_options
 
 
-@click.command("train")
+@click.command("train", cls=Verb, kept="the same command goes on from the last checkpoint", sections=SECTIONS)
 @click.option(
     "--recipe",
     metavar="paper|fast|FILE",
@@ -23,14 +25,6 @@ from .variation import variation_options
     is_eager=True,
     callback=read_recipe,
     help="Options that belong together: the paper's, or those that get there sooner; or a TOML file.",
-)
-@click.option(
-    "--config",
-    type=FILE,
-    is_eager=True,
-    expose_value=False,
-    callback=read_config,
-    help="A TOML file of these options, `batch-size = 16`; it wins over --recipe, the command line over it.",
 )
 @click.option("--shards", type=PLACE, default="shards/train", show_default=True, help="What to train on.")
 @cache_option

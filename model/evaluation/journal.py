@@ -8,12 +8,23 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from ...files import named
+from ...errors import WrongUseError
+from ...files import named, stranger_in
 from ...version import __version__
 from ..metrics import Scores
 from .scoring import Entry
 
 JOURNAL_NAME = "scores.jsonl"
+
+
+def claim_folder(folder: Path) -> None:
+    """Make an evaluation's folder. Raises WrongUseError where it holds something and no scores."""
+    stranger = stranger_in(folder, JOURNAL_NAME, "scores.csv")
+    if stranger is not None:
+        raise WrongUseError(
+            f"{folder} holds {stranger.name} and no scores: give another --out, an empty or a new folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)  # what is in the way should not show after an hour
 
 
 class Journal:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...arrays import UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
 from ...errors import WrongUseError
+from ...text import is_it
 from ..inference.extras import pymatting
 from .scoring import Alpha, Item
 
@@ -54,7 +55,9 @@ def check_other(name: str) -> list[str]:
     Raises MissingExtraError for a method that cannot run, WrongUseError for what is neither.
     """
     if name not in METHODS and not Path(name).exists():
-        raise WrongUseError(f"{name} is neither a file or folder nor one of {', '.join(METHODS)}")
+        raise WrongUseError(
+            f"{name} is neither a file or folder nor one of {', '.join(METHODS)}{is_it(name, METHODS)}"
+        )
     return pymatting(_OF_PYMATTING[name])[1] if name in _OF_PYMATTING else []
 
 

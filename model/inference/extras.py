@@ -1,4 +1,4 @@
-"""Libraries that only some commands need, and that are installed with an extra."""
+"""Libraries that only some commands need: they are loaded where they are used, and may be missing there."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from ...text import first_line
 
 
 class MissingExtraError(WrongUseError):
-    """A library of an extra is not there; one line that says how to get it."""
+    """A library is not there; one line that says how to get it."""
 
 
-def optional(module: str, *, extra: str) -> Any:
-    """A module of an extra. Raises MissingExtraError where it cannot be imported."""
+def optional(module: str) -> Any:
+    """A module of such a library. Raises MissingExtraError where it cannot be imported."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{module.partition('.')[0]} cannot be imported ({error}): pip install 'dimtool[{extra}]'"
-        ) from error
+        name = module.partition(".")[0]
+        raise MissingExtraError(f"{name} cannot be imported ({error}): pip install {name}") from error
 
 
 def pymatting(module: str) -> tuple[Any, list[str]]:
@@ -37,19 +36,19 @@ def pymatting(module: str) -> tuple[Any, list[str]]:
     """
     name = f"pymatting.{module}"
     try:
-        return optional(name, extra="predict"), []
+        return optional(name), []
     except RuntimeError as error:
         if "cannot cache" not in str(error):  # numba says so where no folder can be written
             raise
         folder = _cache_for_now(error)
     for each in [each for each in sys.modules if each.partition(".")[0] == "pymatting"]:
         del sys.modules[each]  # some of it is there, some is not
-    optional("numba", extra="predict").config.CACHE_DIR = folder
+    optional("numba").config.CACHE_DIR = folder
     note = (
         "pymatting has no folder to keep what it compiles, which takes a minute each time: set "
         "NUMBA_CACHE_DIR to one that you may write"
     )
-    return optional(name, extra="predict"), [note]
+    return optional(name), [note]
 
 
 def _cache_for_now(error: RuntimeError) -> str:

@@ -88,9 +88,9 @@ def export_onnx(checkpoint: Path, out: Path) -> Export:
     """
     if not out.parent.is_dir():
         raise WrongUseError(f"{out.parent} is no folder: make it, or write {out.name} elsewhere")
-    onnxruntime = optional("onnxruntime", extra="onnx")
+    onnxruntime = optional("onnxruntime")
     for module in ("onnx", "onnxscript"):
-        optional(module, extra="onnx")
+        optional(module)
     model = PortableMatting(folded(load_model(checkpoint))).eval()
     program = _program(model)
     with part_of(out) as part:

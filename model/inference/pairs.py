@@ -12,7 +12,7 @@ import numpy as np
 
 from ...arrays import UInt8Image, UInt8Mask
 from ...composer.pixels.trimap import UNKNOWN
-from ...composer.sources.images import read_photograph
+from ...composer.sources.images import SourceError, read_photograph
 from ...composer.sources.mattes import read_trimap
 from ...errors import DimtoolError, WrongUseError
 from ...names import has_image_suffix, stem
@@ -111,7 +111,16 @@ def read_pair(pair: Pair, *, threshold: bool = False) -> tuple[UInt8Image, UInt8
 
     Raises SourceError for what cannot be read, PairError where the two do not fit.
     """
-    image, trimap = read_photograph(pair.image).pixels, read_trimap(pair.trimap).pixels
+    image = read_photograph(pair.image).pixels
+    try:
+        trimap = read_trimap(pair.trimap).pixels
+    except SourceError as error:
+        if not np.isin(image, (0, UNKNOWN, 255)).all():
+            raise
+        raise PairError(
+            f"{pair.image} looks like a trimap and {pair.trimap} does not: give the photograph first, then "
+            "its trimap"
+        ) from error
     if image.shape[:2] != trimap.shape:
         raise PairError(
             f"{pair.trimap} is {sides(trimap.shape)} and {pair.image} {sides(image.shape)} pixels, "

@@ -15,17 +15,18 @@ from ...arrays import UInt8Image
 from ...composer.pixels.trimap import UNKNOWN
 from ...composer.sources.images import read_photograph
 from ...errors import DimtoolError, WrongUseError
-from ...files import file_sha256, part_of
+from ...files import file_sha256, part_of, stranger_in
 from ...names import stem
 from ...progress import Reporter
 from ...text import count
 from .foreground import check_estimator, contact_sheet, cut_out, estimate_foreground, put_onto, sheet_row
 from .matter import Alpha, Matter, fingerprint, load, to_uint8, to_uint16
 from .pairs import Failure, Pair, PairError, find_pairs, read_pair
-from .records import Found, Recipe, State, look, write_result
+from .records import Found, Recipe, State, holds_results, look, write_result
 
 SHEET_NAME = "sheet.png"
 SHEET_ROWS = 40
+KINDS = ("alpha", "foreground", "cutout", "composite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,7 @@ def predict(
     """
     pairs, failures, notes = find_pairs(image, trimap)
     _refuse_inputs_as_outputs(pairs, outputs)
+    _refuse_foreign(outputs.folder)
     mattes = _Mattes(load(checkpoint), outputs, threshold=threshold, max_memory=max_memory)
     for note in (*notes, *mattes.notes):
         reporter.note(note)
@@ -231,6 +233,15 @@ def _refuse_to_replace(found: dict[Path, Found]) -> None:
                 f"{path} is not as dimtool predict wrote it (another program's, painted over, or damaged): "
                 "move it, give another --out, or --overwrite"
             )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    stranger = stranger_in(folder, besides=(*KINDS, SHEET_NAME))
+    if stranger is not None and not holds_results(folder / "alpha"):
+        raise WrongUseError(
+            f"{folder} holds {stranger.name} and no mattes of ours: give another --out, an empty or a new "
+            "folder"
+        )
 
 
 def _refuse_inputs_as_outputs(pairs: Iterable[Pair], outputs: Outputs) -> None:

@@ -67,6 +67,19 @@ def write_result(path: Path, pixels: NDArray[Any], recipe: Recipe) -> None:
         Image.fromarray(pixels).save(part, "PNG", pnginfo=text)
 
 
+def holds_results(folder: Path) -> bool:
+    """Whether a picture in a folder says that it was written here."""
+    return any(map(_says_so, folder.glob("*.png")))
+
+
+def _says_so(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return _KEY in image.info
+    except _DAMAGE:
+        return False
+
+
 def look(path: Path, recipe: Recipe) -> Found:
     """Whether the file at `path` is what `recipe` gives, made of something else, or somebody's own.
 

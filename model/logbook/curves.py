@@ -64,7 +64,7 @@ def plot_curves(rows: Sequence[Row], assets: Assets) -> list[Plot]:
 
 def _drawn(curves: Mapping[str, _Draw], rows: Sequence[Row], kind: str) -> bytes:
     """Curves one below the other, as a file of that kind."""
-    style, figures = (optional(f"matplotlib.{name}", extra="report") for name in ("style", "figure"))
+    style, figures = (optional(f"matplotlib.{name}") for name in ("style", "figure"))
     with style.context(_settings(kind)):
         figure = figures.Figure(figsize=_INCHES if len(curves) == 1 else _TOGETHER, layout="constrained")
         every = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]

@@ -11,7 +11,7 @@ from typing import Any
 import accelerate
 import torch
 
-from ...composer.shards.index import index_digest
+from ...composer.shards.index import index_digest, no_shards
 from ...composer.shards.layout import ShardError, current_versions
 from ...errors import WrongUseError
 from ...files import write_text
@@ -169,7 +169,5 @@ def shards_digest(shards: Place) -> str:
     """SHA-256 of the index, which tells one folder of shards from another. Raises ShardError."""
     try:
         return index_digest(shards)
-    except FileNotFoundError as error:
-        raise ShardError(
-            f"{shards} holds no shards: run `dimtool build-dataset`, or name them with --shards"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ShardError(no_shards(shards)) from error

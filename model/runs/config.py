@@ -216,7 +216,9 @@ class TrainConfig:
             raise WrongUseError(f"clip is {self.clip:g}: a length, or 0 to leave all gradients as they are")
         for size in self._each("batch_size"):
             if size % self.accumulate:
-                raise WrongUseError(f"a batch of {size} has no {self.accumulate} equal parts")
+                raise WrongUseError(
+                    f"a batch of {size} has no {self.accumulate} equal parts: let --accumulate divide it"
+                )
         if self.normalisation == "batch" and self.accumulate > 1:
             raise WrongUseError(
                 f"{self.accumulate} parts of a batch would each be normalised by itself: "

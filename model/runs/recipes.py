@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import WrongUseError
+from ...text import is_it
 
 _FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -21,5 +22,6 @@ def recipe_file(recipe: str) -> Path:
     path = Path(recipe)
     if path.suffix != ".toml" or not path.is_file():
         names = ", ".join(recipe_names())
-        raise WrongUseError(f"{recipe} is no recipe: name one of {names}, or a TOML file of options")
+        close = is_it(recipe, recipe_names())
+        raise WrongUseError(f"{recipe} is no recipe: name one of {names}, or a TOML file of options{close}")
     return path

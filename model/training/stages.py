@@ -254,8 +254,8 @@ class Trainer:
         asked = self.config.plan(stage).steps or 0
         if there > stage and self.config.stages == (stage,) and asked > record.done:
             raise RunError(
-                f"stage {stage} ended after {record.done} steps, and the run is in stage {there}: {asked} "
-                f"steps need another --out (with --init {self.run.folder} for these weights)"
+                f"stage {stage} ended after {count(record.done, 'step')}, and the run is in stage {there}: "
+                f"{asked} steps need another --out (with --init {self.run.folder} for these weights)"
             )
         return latest
 
@@ -320,5 +320,7 @@ def _opened(folder: Place) -> CompositeDataset:
     shards_digest(folder)  # whose error, where there are no shards, says what to do
     composites = CompositeDataset(folder)
     if composites.index.split == "test":
-        raise RunError(f"{folder} is a test set: a model trained or picked on it has no score to show")
+        raise RunError(
+            f"{folder} is a test set: a model trained or picked on it has no score to show, so name others"
+        )
     return composites

@@ -159,7 +159,7 @@ def test_no_shards_there(tmp_path: Path, command: Any) -> None:
     (tmp_path / "empty").mkdir()
     outcome = command("export-images", tmp_path / "empty", tmp_path / "out")
     assert outcome.code == 1
-    assert "index.json" in outcome.err
+    assert "holds no shards: run `dimtool build-dataset`" in outcome.err
     assert not (tmp_path / "out").exists()
     assert command("export-images", tmp_path / "nowhere", tmp_path / "out").code == 2
 

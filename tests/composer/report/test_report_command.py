@@ -83,7 +83,7 @@ sys.stderr = sys.stdout
 print(run(["verify-composites", sys.argv[1], "--report", sys.argv[2]]))
 """
     said = run_python(script, damaged_set.shards, tmp_path / "report")
-    assert said.splitlines() == [f"dimtool: a report needs {library}: pip install 'dimtool[report]'", "2"]
+    assert said.splitlines() == [f"dimtool: a report needs {library}: pip install {library}", "2"]
     assert not (tmp_path / "report").exists()
 
 

@@ -111,7 +111,7 @@ def test_what_has_no_a_gives_none(tmp_path: Path, noise: Noise) -> None:
 
 def test_a_photograph_is_called_one(tmp_path: Path, noise: Noise) -> None:
     message = refused(read_alpha, save(noise(0, 9, 8, 3), tmp_path / "a.jpg"))
-    assert "swap --fg-dir and --alpha-dir" in message
+    assert "if it is a photograph, name the mattes instead (a build's: --alpha-dir)" in message
 
 
 @given(

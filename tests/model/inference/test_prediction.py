@@ -33,8 +33,8 @@ def test_one_photograph_to_eight_bits(pictures, matte, run, pair, tmp_path):
 
 
 def test_sixteen_bits(matte, run, pair, tmp_path):
-    assert run(pair.image, pair.trimap, "--out", tmp_path, "--bits", 16)[0] == 0
-    with Image.open(tmp_path / "alpha/cat.png") as image:
+    assert run(pair.image, pair.trimap, "--out", tmp_path / "out", "--bits", 16)[0] == 0
+    with Image.open(tmp_path / "out/alpha/cat.png") as image:
         assert image.mode == "I;16"
         alpha = np.asarray(image)
     assert abs(alpha / 65535 - matte(pair)).max() <= 0.50001 / 65535
@@ -155,7 +155,7 @@ def test_without_pymatting_it_says_so_before_any_work(run, pair, tmp_path, monke
     value = [pair.image] if option == "--onto" else []
     code, _, error = run(pair.image, pair.trimap, "--out", tmp_path / "out", option, *value)
     assert code == 2 and error.count("\n") == 1
-    assert "pymatting cannot be imported" in error and "pip install 'dimtool[predict]'" in error
+    assert "pymatting cannot be imported" in error and "pip install pymatting\n" in error
 
 
 def test_a_write_that_fails_leaves_nothing(run, pair, tmp_path, monkeypatch):
@@ -181,36 +181,48 @@ def test_the_memory_is_the_one_allowed(run, pair, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Matter, "matte", too_little)
     for option in ([], ["--max-memory", "1.5GB"]):
-        code, output, _ = run(pair.image, pair.trimap, "--out", tmp_path, *option)
+        code, output, _ = run(pair.image, pair.trimap, "--out", tmp_path / "out", *option)
         assert code == 1 and f"{pair.image} is not matted: the smallest tile needs more" in output
     assert allowed == [None, 1_500_000_000]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("7", 7), ("2kB", 2000), ("500 MB", 500_000_000), ("0.5TB", 500_000_000_000)]
+    ("text", "expected"),
+    [
+        ("7", 7),
+        ("2kB", 2000),
+        ("500 MB", 500_000_000),
+        ("0.5TB", 500_000_000_000),
+        ("4G", 4 * 10**9),
+        ("4gb", 4 * 10**9),
+        ("1.5GiB", 3 * 2**29),
+    ],
 )
 def test_amounts_of_memory(text, expected):
     assert Bytes().convert(text, None, None) == expected
 
 
-@pytest.mark.parametrize("text", ["4G", "lots", "-1GB", "4gb", "1.GB", ""])
+@pytest.mark.parametrize("text", ["4X", "lots", "-1GB", "4i", "1.GB", ""])
 def test_what_is_no_amount_of_memory(run, pair, tmp_path, text):
-    code, _, error = run(pair.image, pair.trimap, "--out", tmp_path, "--max-memory", text)
-    assert code == 2 and f"{text} is no amount of memory, as in 4GB or 500MB" in error
+    code, _, error = run(pair.image, pair.trimap, "--out", tmp_path / "out", "--max-memory", text)
+    assert code == 2 and f"{text} is no amount of memory, as in 4G, 4GB, 3.5GiB or 500MB" in error
 
 
 def test_a_trimap_taken_with_a_threshold(pictures, run, pair, tmp_path):
     pictures.save((pictures.trimap() // 2 + 60).clip(60, 255), pair.trimap)
-    code, output, _ = run(pair.image, pair.trimap, "--out", tmp_path)
+    code, output, _ = run(pair.image, pair.trimap, "--out", tmp_path / "out")
     assert code == 1 and "beside 0, 128 and 255: 60, 124, 187" in output
-    assert run(pair.image, pair.trimap, "--out", tmp_path, "--threshold")[0] == 0
+    assert run(pair.image, pair.trimap, "--out", tmp_path / "out", "--threshold")[0] == 0
 
 
 def test_real_photographs(pictures, run, real_data, tmp_path):
     natural = real_data / "natural"
-    code, _, error = run(natural / "GT12.png", natural / "GT12.trimap1.png", "--out", tmp_path)
+    code, _, error = run(natural / "GT12.png", natural / "GT12.trimap1.png", "--out", tmp_path / "out")
     assert code == 0 and "1/1" in error
-    trimap, alpha = pictures.open(natural / "GT12.trimap1.png"), pictures.open(tmp_path / "alpha/GT12.png")
+    trimap, alpha = (
+        pictures.open(natural / "GT12.trimap1.png"),
+        pictures.open(tmp_path / "out/alpha/GT12.png"),
+    )
     known = trimap if trimap.ndim == 2 else trimap[..., 0]
     assert (alpha[known == 255] == 255).all() and (alpha[known == 0] == 0).all()
     assert 0 < alpha[known == 128].mean() < 255

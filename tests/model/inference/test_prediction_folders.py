@@ -180,9 +180,9 @@ def test_what_cannot_be_meant_is_said_at_once(run, folders, image, trimap, messa
 def test_a_trimap_without_unknown_pixels_is_told_of(pictures, run, pair, tmp_path):
     mask = np.where(pictures.trimap() == 0, 0, 255).astype(np.uint8)
     pictures.save(mask, pair.trimap)
-    code, _, error = run(pair.image, pair.trimap, "--out", tmp_path)
+    code, _, error = run(pair.image, pair.trimap, "--out", tmp_path / "out")
     assert code == 0 and f"note: {pair.trimap} has no unknown pixel (128): the alpha is the trimap" in error
-    assert np.array_equal(pictures.open(tmp_path / "alpha/cat.png"), mask)
+    assert np.array_equal(pictures.open(tmp_path / "out/alpha/cat.png"), mask)
 
 
 @pytest.mark.usefixtures("half_red")

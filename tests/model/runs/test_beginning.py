@@ -179,7 +179,7 @@ def test_a_broken_configuration(runs: Any, config: TrainConfig, text: str) -> No
 
 
 def test_no_shards(runs: Any, config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match=f"^{tmp_path}/none holds no shards: run `dimtool build-dataset`"):
+    with pytest.raises(ShardError, match=f"^{tmp_path}/none does not exist: run `dimtool build-dataset`"):
         runs.begin(replace(config, shards=tmp_path / "none"))
 
 

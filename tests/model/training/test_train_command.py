@@ -100,7 +100,7 @@ def test_options_come_from_a_file_and_the_command_line_wins(train: Any, tmp_path
     assert (config["batch_size"], config["learning_rate"], config["radii"]) == (3, 1e-3, [2, 5])
     assert (config["steps"], config["crop_cuts"]) == (1, [64])
 
-    for content, message in (("bach-size = 3", "bach_size, which is no option"), ("a =", "read as TOML")):
+    for content, message in (("bach-size = 3", "bach-size, which is no option"), ("a =", "read as TOML")):
         file.write_text(content)
         refused = train("--config", file)
         assert refused.code == 2
@@ -121,10 +121,10 @@ def test_the_test_set_is_no_training_and_no_validation_set(
 
 
 def test_a_folder_without_shards(train: Any, tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nowhere"):
+    for folder, what in ((tmp_path, "holds no shards"), (tmp_path / "nowhere", "does not exist")):
         refused = train("--shards", folder)
         assert refused.code == 1
-        assert refused.error.startswith(f"dimtool: {folder} holds no shards: run `dimtool build-dataset`")
+        assert refused.error.startswith(f"dimtool: {folder} {what}: run `dimtool build-dataset`")
         assert not (tmp_path / "run").exists()
 
 

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("setuptools", minversion="77")
 
-ROOT = Path(__file__).resolve().parent.parent
-WINGS = ("composer", "model", "manifests", "pages", "storage")
-KINDS = (".py", ".j2", ".css", ".js", ".safetensors", ".toml", ".typed")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the tree: a build leaves folders where it works."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for path in ["setup.cfg", "pyproject.toml", "README.md", "LICENSE", *expected()]:
-        target = tree / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / path).read_bytes())
-    code = f"from setuptools import build_meta; print(build_meta.build_wheel({str(out)!r}))"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tree, check=True, capture_output=True)
-    (made,) = out.glob("dimtool-*.whl")
-    return made
-
-
-def expected() -> set[str]:
-    """What belongs to the package, as the tree has it."""
-    every = [path for path in ROOT.iterdir() if path.is_file() and path.name != "pyproject.toml"]
-    every += [path for wing in WINGS for path in (ROOT / wing).rglob("*") if path.is_file()]
-    return {str(path.relative_to(ROOT)) for path in every if path.suffix in KINDS or path.name == "py.typed"}
-
-
-def test_nothing_is_left_out(wheel: Path) -> None:
+def test_nothing_is_left_out(wheel: Path, expected: set[str]) -> None:
     with zipfile.ZipFile(wheel) as archive:
         there = {name.removeprefix("dimtool/") for name in archive.namelist() if name.startswith("dimtool/")}
-    assert there == expected()
+    assert there == expected
 
 
 def test_nothing_generic_lands_in_site_packages(wheel: Path) -> None:
@@ -69,3 +45,27 @@ def test_it_works_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None
     )
     assert done.stdout.startswith(str(tmp_path))
     assert "build-dataset" in done.stdout
+
+
+def test_the_source_has_the_documents(distributions: dict[str, Path]) -> None:
+    with tarfile.open(distributions["source"]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "docs/format.md", "docs/package.md", "setup.cfg", "composer/trimaps.py"} <= names
+
+
+def test_what_an_index_shows(wheel: Path) -> None:
+    """It renders, without a link that leads nowhere there; nobody's name or address is in it."""
+    renderer = pytest.importorskip("readme_renderer.markdown")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert not {"Author", "Author-email", "Maintainer", "Maintainer-email", "Home-page"} & set(
+        metadata.keys()
+    )
+    page = renderer.render(metadata.get_payload())
+    assert page is not None
+    assert "bit for bit as the official code does" in page
+    links = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert links
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
