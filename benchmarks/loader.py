@@ -37,7 +37,7 @@ from build import Target, in_new_process, machine
 from dimtool.composer.building.build import build_dataset
 from dimtool.composer.engines.engine import core_count
 from dimtool.composer.engines.local import LocalProcesses
-from dimtool.composer.export import export_images
+from dimtool.composer.export.export import ExportPlan, export_images
 from dimtool.composer.shards.reader import Shard
 from dimtool.model.crops import reading
 from dimtool.model.crops.batches import CropBatches, Position, collate
@@ -226,7 +226,7 @@ def make_inputs(data: Path, folder: Path, options: argparse.Namespace) -> None:
     manifest = manifest_of(prepare(data, folder, options.megapixels, options.foregrounds), options.per_fg)
     engine = LocalProcesses(workers=1)  # in a pool's process there can be no other pool
     build_dataset(manifest, folder / "shards", engine=engine, reporter=Silent())
-    export_images(folder / "shards", folder / "png", trimap_radius=10, engine=engine, reporter=Silent())
+    export_images(ExportPlan(folder=folder / "shards", out=folder / "png"), engine=engine, reporter=Silent())
 
 
 def contest(folder: Path, colours: bool, options: argparse.Namespace) -> Json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...options import (
+    EXISTING_FOLDER,
     EXISTING_FOLDER_PLACE,
     EXISTING_PLACE,
     FILE,
@@ -23,6 +24,7 @@ from .engine import Workers, engine_options
 
 if TYPE_CHECKING:
     from ...storage.remote import Place
+    from ..export.layouts import LayoutName
 
 
 @click.command("export-images", cls=Verb, kept=KEPT)
@@ -31,25 +33,50 @@ if TYPE_CHECKING:
 @click.option(
     "--trimap-radius", type=click.IntRange(0, 254), default=10, show_default=True, help="Of trimaps/."
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["folders", "mmagic", "huochaitiantang", "indexnet", "gca"]),
+    default="folders",
+    show_default=True,
+    help="Whose names, folders and lists: nothing needs renaming.",
+)
+@click.option(
+    "--sources",
+    type=EXISTING_FOLDER,
+    help="Lists, fg/, alpha/, bg/, for whole backgrounds.  [default: where the build found them]",
+)
 @engine_options
 @cache_option
 @as_json
-def export_command(*, shards: Place, out: Path, trimap_radius: int, workers: Workers, as_json: bool) -> int:
+def export_command(
+    *,
+    shards: Place,
+    out: Path,
+    trimap_radius: int,
+    layout: LayoutName,
+    sources: Path | None,
+    workers: Workers,
+    as_json: bool,
+) -> int:
     """Write a folder of shards as the PNG folders that other trainers read.
 
-    merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official names, and
-    annotations.json for mmagic's AdobeComp1kDataset. An export that was interrupted goes on.
+    Without --layout merged/, bg/, trimaps/ (by composite), fg/, alpha/ (by foreground), under the official
+    names, and annotations.json for mmagic's AdobeComp1kDataset. With it what mmagic, huochaitiantang's
+    pytorch-deep-image-matting, IndexNet or GCA-Matting reads, Training_set and Test_set in one OUT. OUT has a
+    README.md that says how. An export that was interrupted goes on.
 
     \b
-    Example:
+    Examples:
       dimtool export-images shards/test composition-1k/test
+      dimtool export-images shards/train Combined_Dataset --layout indexnet
     """
-    from ..export import export_images
+    from ..export.export import ExportPlan, export_images
     from .progress import ExportBar
     from .summary import export_text
 
+    plan = ExportPlan(folder=shards, out=out, trimap_radius=trimap_radius, layout=layout, sources=sources)
     with workers.start() as engine, ExportBar() as bar:
-        summary = export_images(shards, out, trimap_radius=trimap_radius, engine=engine, reporter=bar)
+        summary = export_images(plan, engine=engine, reporter=bar)
     print_result(as_json, asdict(summary), export_text(summary))
     return 1 if summary.errors else 0
 

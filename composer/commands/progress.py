@@ -10,7 +10,7 @@ from ..sources.manifest import Failure
 
 if TYPE_CHECKING:  # a bar that only shows numbers must not import what makes them
     from ...storage.remote import Place
-    from ..export import Exported
+    from ..export.pictures import Exported
     from ..shards.index import ShardRecord
     from ..verification.check_shard import ShardReport
 

@@ -11,7 +11,7 @@ from ...storage.remote import Place
 from ...text import count, duration, printable, size, table
 from ..building.build import FAILURES_NAME, Summary
 from ..building.estimate import Estimate
-from ..export import ExportSummary
+from ..export.export import ExportSummary
 from ..sources.make_lists import ListsMade
 from ..sources.manifest import Failure, Manifest
 from ..verification.findings import CHECKS
@@ -98,8 +98,13 @@ def export_text(summary: ExportSummary) -> str:
     lines = [f"error: {error}" for error in summary.errors]
     lines.append(
         f"{summary.out}: {count(summary.composites, 'composite')}, {count(summary.written, 'picture')} "
-        f"written, {summary.kept:,} there from before"
+        f"written, {summary.kept:,} there from before; how to read them: {summary.readme}"
     )
+    if summary.holes:
+        lines.append(
+            f"note: {count(summary.holes, 'background')} black deep inside the opaque foreground, for "
+            f"want of the source images: {summary.why}; the same command with them makes them whole"
+        )
     if summary.missing > 0:
         lines.append(
             f"The set is not complete: {count(summary.missing, 'composite')} of the lists are not in the "

@@ -15,16 +15,13 @@ from typing import Any
 from ...errors import WrongUseError
 from ...progress import Reporter
 from ...storage.remote import Place
-from ...text import count
-from ..building.scratch import read_lists, read_places
+from ..building.origins import known_manifest
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.dataset import existing
 from ..shards.index import INDEX_NAME, Index, no_shards, read_index
 from ..shards.layout import ShardError
-from ..sources.folders import ManifestError
-from ..sources.lists import Lists
-from ..sources.manifest import Manifest, read_manifest
+from ..sources.manifest import Manifest
 from .check_set import (
     FolderReport,
     check_backgrounds,
@@ -224,7 +221,8 @@ def _plans(paths: Sequence[Place], scope: Scope, tally: Tally) -> tuple[list[_Pl
             tally.findings.append(Finding(check="files", folder=str(folder), what=str(error)))
             continue
         tally.add(check_listing(folder, index))
-        manifest, why = _manifest(folder, index, scope)
+        manifest, why = known_manifest(folder, index, scope.sources)
+        why = why or ("--quick" if scope.quick else "")
         if manifest is not None:
             tally.add(_missing_sources(folder, manifest))
         skipped += _skipped(folder, why, scope)
@@ -243,47 +241,6 @@ def _skipped(folder: Place, no_sources: str, scope: Scope) -> Iterator[Skipped]:
     elif scope.sample < 1:
         parts.append(("the other composites", f"--sample {scope.sample:.4%}"))
     return (Skipped(folder=str(folder), what=what, why=why) for what, why in parts)
-
-
-def _manifest(folder: Place, index: Index, scope: Scope) -> tuple[Manifest | None, str]:
-    """The lists, and why the sources are not compared."""
-    built_from = read_lists(folder)
-    if scope.sources is not None:
-        lists = _lists_in(scope.sources, index, built_from)
-        manifest = read_manifest(lists, read_places(folder), index.order)
-        return manifest, "--quick" if scope.quick else ""
-    if built_from is None:
-        return None, "where they lie is not known: name their folder with --sources"
-    try:
-        return read_manifest(built_from, read_places(folder), index.order), "--quick" if scope.quick else ""
-    except ManifestError as error:
-        return None, f"{error}; or name their folder with --sources"
-
-
-def _lists_in(sources: Path, index: Index, built_from: Lists | None) -> Lists:
-    """The lists of a split in a folder that is laid out as the build expects it."""
-    if built_from is None:
-        found = sorted(sources.glob(f"{index.split}*fg*.txt"))
-        if len(found) != 1:
-            raise WrongUseError(
-                f"{sources} has {count(len(found), 'list')} named {index.split}*fg*.txt, and one is needed "
-                "to compare"
-            )
-        return Lists(
-            fg_list=found[0],
-            split=index.split,
-            per_fg=index.per_fg,
-            reuse_bg=True,
-            **asdict(index.reading),
-        )
-    return replace(
-        built_from,
-        fg_list=sources / built_from.fg_list.name,
-        bg_list=built_from.bg_list and sources / built_from.bg_list.name,
-        fg_dir=None,
-        alpha_dir=None,
-        bg_dir=None,
-    )
 
 
 def _missing_sources(folder: Place, manifest: Manifest) -> Tally:

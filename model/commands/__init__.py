@@ -4,7 +4,12 @@ Nothing but click is imported at their top: `dimtool --help` must answer without
 """
 
 from .evaluate import evaluate_command
-from .predict import export_onnx_command, export_weights_command, predict_command
+from .predict import (
+    export_onnx_command,
+    export_weights_command,
+    import_weights_command,
+    predict_command,
+)
 from .train import train_command
 
 COMMANDS = (
@@ -13,4 +18,5 @@ COMMANDS = (
     predict_command,
     export_weights_command,
     export_onnx_command,
+    import_weights_command,
 )

@@ -143,3 +143,24 @@ def export_onnx_command(*, checkpoint: Path, out: Path, as_json: bool) -> None:
 
     export = export_onnx(checkpoint, out)
     print_result(as_json, asdict(export), export.text())
+
+
+@click.command("import-weights")
+@click.argument("file", type=EXISTING)
+@click.option("--out", type=FOLDER, required=True, help="The folder that gets model.safetensors, as a run's.")
+@as_json
+def import_weights_command(*, file: Path, out: Path, as_json: bool) -> None:
+    """Make a model of mmagic's or huochaitiantang's Deep Image Matting checkpoint.
+
+    The encoder-decoder (stage 1) is taken exactly: the same alphas. Their refinement adds to the logit where
+    the paper's adds to the alpha, and is left. The file is read as weights alone: no code in it runs.
+
+    \b
+    Example:
+      dimtool import-weights dim_stage3_v16_pln.pth --out runs/mmagic
+      dimtool predict --checkpoint runs/mmagic cat.jpg cat_trimap.png --out mattes
+    """
+    from ..network.imports import import_into
+
+    written = import_into(file, out)
+    print_result(as_json, asdict(written), written.text())

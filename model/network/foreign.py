@@ -1,11 +1,23 @@
-"""What a file is that was named as a model and is none: other projects' weights, a photograph."""
+"""Files of other projects: their tensors, read as weights alone, or what kind of file one is."""
 
 from __future__ import annotations
 
+import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+# What unpickling gives for files that are none; it has no error of its own for most of them.
+UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError),
+    *(LookupError, ValueError, AttributeError, TypeError),
+)
 
 _SIGNATURES = (
     (b"PK", "a zip, as PyTorch's .pth and .ckpt files are"),
@@ -15,6 +27,19 @@ _SIGNATURES = (
     (b"{", "a JSON file"),
 )
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors file, or in a .pth file, also one that has them under `state_dict`.
+
+    Read as weights alone: what would run code is refused. Raises UNREADABLE.
+    """
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    inner = content.get("state_dict", content) if isinstance(content, Mapping) else {}
+    items = inner.items() if isinstance(inner, Mapping) else ()
+    return {name: tensor for name, tensor in items if isinstance(tensor, Tensor)}
 
 
 def foreign_kind(path: Path) -> str:

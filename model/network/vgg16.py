@@ -1,19 +1,16 @@
 """VGG-16's ImageNet weights into the encoder, from torchvision's file or one with its names."""
 
-import pickle
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import DimtoolError, WrongUseError
 from .dim import Encoder
+from .foreign import UNREADABLE, read_tensors
 from .layers import initialise_xavier
 
 IMAGENET = "imagenet"
@@ -23,11 +20,6 @@ built in. The name ends with the first digits of the file's SHA-256."""
 
 _FEATURES = tuple(f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
 _FC6 = "classifier.0"
-# What unpickling gives for files that are none; it has no error of its own for most of them.
-_UNREADABLE = (
-    *(OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError),
-    *(LookupError, ValueError, AttributeError, TypeError),
-)
 
 
 class WeightsError(DimtoolError, ValueError):
@@ -107,7 +99,7 @@ def _download() -> dict[str, Tensor]:
             return torch.hub.load_state_dict_from_url(
                 URL, map_location="cpu", check_hash=True, weights_only=True, progress=sys.stderr.isatty()
             )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise WeightsError(
             f"cannot fetch {URL} ({_line(error)}): fetch it where there is a network, and give that copy "
             f"with --weights FILE, or lay it into {torch.hub.get_dir()}/checkpoints"
@@ -116,15 +108,11 @@ def _download() -> dict[str, Tensor]:
 
 def _open(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+        return read_tensors(path)
+    except UNREADABLE as error:
         raise WeightsError(
             f"{path}: cannot be read as weights ({type(error).__name__}): give VGG-16's, or none"
         ) from error
-    items = content.items() if isinstance(content, Mapping) else ()
-    return {name: tensor for name, tensor in items if isinstance(tensor, Tensor)}
 
 
 def _checked(tensors: dict[str, Tensor], key: str, layer: nn.Conv2d, source: str) -> tuple[Tensor, Tensor]:

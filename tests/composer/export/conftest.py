@@ -62,6 +62,7 @@ def exported(
     assert outcome.code == 0
     values = json.loads(outcome.out)
     assert values == {
-        "out": str(out), "composites": 6, "written": 24, "kept": 0, "missing": 0, "errors": []
+        "out": str(out), "readme": str(out / "README.md"), "composites": 6, "written": 24, "kept": 0,
+        "holes": 0, "why": "", "missing": 0, "errors": []
     }  # fmt: skip
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,54 @@ def test_fg_and_alpha_are_the_sources(pictures: Any, exported: Path) -> None:
         assert np.array_equal(pixels_of(exported / "alpha" / f"{stem}.png", "L"), alpha)
 
 
-def test_bg_is_the_fitted_background_wherever_it_is_kept(pictures: Any, exported: Path) -> None:
-    """Everywhere but deep inside the opaque part, where it is black."""
+def test_bg_is_the_whole_fitted_background_where_the_sources_are_at_hand(
+    pictures: Any, exported: Path
+) -> None:
+    for stem, i, _, _, background in each_composite(pictures):
+        assert np.array_equal(pixels_of(exported / "bg" / f"{stem}_{i}.png"), background)
+    assert "The backgrounds are whole." in (exported / "README.md").read_text()
+
+
+def test_bg_without_the_sources_is_black_deep_inside_which_is_told(
+    pictures: Any, shards: Path, tmp_path: Path, command: Any
+) -> None:
+    """On the screen, in the page and in the picture; the same command with the sources makes them whole."""
+    own = shutil.copytree(shards, tmp_path / "shards", ignore=shutil.ignore_patterns(".build"))
+    arguments = ("export-images", own, tmp_path / "out", "--jobs", 1)
+    outcome = command(*arguments)
+    assert outcome.code == 0
+    assert "note: 2 backgrounds black deep inside" in outcome.out
+    assert "name their folder with --sources" in outcome.out
     depths = []
     for stem, i, _, alpha, background in each_composite(pictures):
-        written = pixels_of(exported / "bg" / f"{stem}_{i}.png")
+        written = tmp_path / "out" / "bg" / f"{stem}_{i}.png"
         known = (alpha == 0) | (ndimage.distance_transform_edt(~transition(alpha)) <= 64)
-        assert np.array_equal(written[known], background[known])
-        assert not written[~known].any()
+        assert np.array_equal(pixels_of(written)[known], background[known])
+        assert not pixels_of(written)[~known].any()
+        with Image.open(written) as image:
+            assert ("not known" in image.info.get("Comment", "")) == bool((~known).any())
         depths.append((~known).sum())
     assert max(depths) > 1000
+    assert "2 of 6 backgrounds are black" in (tmp_path / "out" / "README.md").read_text()
+    again = json.loads(command(*arguments, "--json").out)
+    assert (again["written"], again["kept"], again["holes"]) == (0, 24, 2)
+    mended = json.loads(command(*arguments, "--sources", pictures[0], "--json").out)
+    assert (mended["written"], mended["kept"], mended["holes"]) == (2, 22, 0)
+    for stem, i, _, _, background in each_composite(pictures):
+        assert np.array_equal(pixels_of(tmp_path / "out" / "bg" / f"{stem}_{i}.png"), background)
+
+
+def test_a_source_that_changed_is_not_taken(
+    pictures: Any, shards: Path, tmp_path: Path, command: Any
+) -> None:
+    root = shutil.copytree(pictures[0], tmp_path / "set")
+    for path in (root / "bg").iterdir():
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    arguments = ("export-images", shards, tmp_path / "out", "--jobs", 1, "--sources", root, "--json")
+    values = json.loads(command(*arguments).out)
+    assert values["holes"] == 2
+    assert "have changed" in values["why"]
 
 
 def test_what_is_exported_composes_to_what_is_exported(pictures: Any, exported: Path) -> None:
@@ -110,7 +149,7 @@ def test_trimaps_reach_as_far_as_the_radius(pictures: Any, exported: Path, trima
 
 def test_nothing_else_is_there(pictures: Any, exported: Path) -> None:
     stems = [name.removesuffix(".png") for name in pictures[1]]
-    expected = {"annotations.json", "export.json", ".lock"}
+    expected = {"annotations.json", "export.json", "README.md", ".lock"}
     expected |= {f"{folder}/{stem}.png" for folder in ("fg", "alpha") for stem in stems}
     expected |= {
         f"{folder}/{stem}_{i}.png"
@@ -124,19 +163,19 @@ def test_nothing_else_is_there(pictures: Any, exported: Path) -> None:
 def test_annotations_are_what_mmagic_reads(pictures: Any, exported: Path) -> None:
     """A list of objects with paths relative to the folder, in the order of the lists."""
     rows = json.loads((exported / "annotations.json").read_text(encoding="utf-8"))
-    assert [Path(row["merged"]).stem for row in rows] == [
+    assert [Path(row["merged_path"]).stem for row in rows] == [
         f"{stem}_{i}" for stem, i, *_ in each_composite(pictures)
     ]
     for row in rows:
-        assert set(row) == {"alpha", "merged", "fg", "bg", "trimap"}
+        assert set(row) == {f"{key}_path" for key in ("alpha", "merged", "fg", "bg", "trimap")}
         sizes = set()
         for path in row.values():
             with Image.open(exported / path) as image:
                 sizes.add(image.size)
         assert len(sizes) == 1
-        stem, _, i = Path(row["merged"]).stem.rpartition("_")
-        assert row["alpha"] == f"alpha/{stem}.png"
-        assert row["bg"] == f"bg/{stem}_{i}.png"
+        stem, _, i = Path(row["merged_path"]).stem.rpartition("_")
+        assert row["alpha_path"] == f"alpha/{stem}.png"
+        assert row["bg_path"] == f"bg/{stem}_{i}.png"
 
 
 def test_real_images(real_data: Path, tmp_path: Path, command: Any) -> None:

@@ -1,0 +1,1 @@
+"""Shards as the folders of PNG that other trainers read."""
