@@ -66,6 +66,7 @@ def verification_text(verification: Verification) -> str:
     """The findings, then a table of the checks: how many things each tried, how many were wrong."""
     tally = verification.tally
     found = [str(finding) for finding in verification.findings]
+    known = [f"accepted: {finding}" for finding in verification.accepted]
     rows = [[check, tally.tried[check], tally.failed(check)] for check in CHECKS if tally.tried[check]]
     verdict = {
         "wrong": count(len(found), "finding"),
@@ -76,11 +77,12 @@ def verification_text(verification: Verification) -> str:
     return "\n".join(
         [
             *found,
-            *([""] if found else []),
+            *known,
+            *([""] if found or known else []),
             table(["check", "tried", "wrong"], rows),
             *(f"fingerprint of {folder}: {value}" for folder, value in verification.fingerprints.items()),
             *map(str, verification.skipped),
-            f"{looked}: {verdict}",
+            f"{looked}: {verdict}" + (f"; {len(known):,} accepted" if known else ""),
         ]
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 @click.option(
     "--repair", is_flag=True, help="Build anew exactly the shards found bad, and verify them again."
 )
+@click.option(
+    "--accept",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Known findings, a line each as they are printed: shown as accepted, no failure.",
+)
 @click.option("--report", type=FOLDER, help="Write a page to look at: findings, distributions, pictures.")
 @engine_options
 @cache_option
@@ -59,6 +65,7 @@ def verify_command(
     expect: tuple[str, ...],
     workers: Workers,
     repair: bool,
+    accept: Path | None,
     report: Path | None,
     as_json: bool,
 ) -> int:
@@ -72,10 +79,13 @@ def verify_command(
       dimtool verify-composites --report report
       dimtool verify-composites shards/train --quick
       dimtool verify-composites shards/test --sources /data/composition-1k --require sources
+      dimtool verify-composites --accept known-findings.txt
     """
+    from ..verification.accepted import accept_known, read_accepted
     from ..verification.verify import verify_composites
     from .progress import VerifyBar
 
+    known = read_accepted(accept) if accept else ()
     scope = _scope_of(sources=sources, quick=quick, sample=sample, seed=seed, require=require, expect=expect)
     if quick and not repair:
         say_if_interrupted(UNCHANGED)
@@ -83,9 +93,11 @@ def verify_command(
     paths = folders or (workers.path(Path("shards")),)
     with workers.start() as engine:
         with VerifyBar() as bar:
-            verification = verify_composites(paths, scope, engine=engine, reporter=bar)
+            verified = verify_composites(paths, scope, engine=engine, reporter=bar)
+            verification = accept_known(verified, known)
             bar.notes(verification.notes)
-        left = _tell_outcome(verification, write_report, engine if repair else None, as_json)
+        repairing = engine if repair else None
+        left = _tell_outcome(verification, write_report, repairing, known, as_json=as_json)
     return 1 if left else 0
 
 
@@ -120,9 +132,15 @@ def _tell_outcome(
     verification: Verification,
     write_report: Callable[[Verification], str | None],
     repairing: Engine | None,
+    known: Sequence[str],
+    *,
     as_json: bool,
 ) -> int:
-    """Tell, write the report, repair if there is an engine for it; how many findings are left."""
+    """Tell, write the report, repair if there is an engine for it; how many findings are left.
+
+    known: lines of accepted findings, which a repair does not mend and need not.
+    """
+    from ..verification.accepted import without
     from ..verification.repair import repair_shards
     from .progress import BuildBar
     from .summary import repair_text, verification_text
@@ -137,6 +155,7 @@ def _tell_outcome(
         if repairing and left:
             with BuildBar(Path()) as bar:
                 outcome = repair_shards(verification, engine=repairing, reporter=bar)
+            outcome = replace(outcome, findings=tuple(without(outcome.findings, known)))
             values["repair"], left = asdict(outcome), len(outcome.findings)
             tell(repair_text(outcome))
     finally:

@@ -106,7 +106,7 @@ def _render(verification: Verification, assets: Assets) -> str:
         gallery=gallery,
         anchors=gallery.anchors,
         compared=COMPARED,
-        notes=verification.notes,
+        notes=(*verification.notes, *(f"accepted: {finding}" for finding in verification.accepted)),
         skipped=verification.skipped,
         fingerprints=verification.fingerprints,
         plots=plot_distributions(verification.folders, assets),

@@ -51,15 +51,17 @@ class Skipped:
 
 @dataclass
 class Tally:
-    """Findings, and how many things each check tried."""
+    """Findings, and how many things each check tried. notes: what is to be known, and no fault."""
 
     findings: list[Finding] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Take over what another tally holds."""
         self.findings += other.findings
         self.tried += other.tried
+        self.notes += other.notes
 
     def failed(self, check: str) -> int:
         """How many findings a check has."""

@@ -15,6 +15,7 @@ from typing import Any
 from ...errors import WrongUseError
 from ...progress import Reporter
 from ...storage.remote import Place
+from ...text import count
 from ..building.origins import known_manifest
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
@@ -58,13 +59,17 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The outcome: the folders, all findings with what was tried, and what was not looked at."""
+    """The outcome: the folders, all findings with what was tried, and what was not looked at.
+
+    accepted: what was found and is known, by a list: no findings any more, and always shown.
+    """
 
     folders: tuple[FolderReport, ...]
     tally: Tally
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     seconds: float
+    accepted: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -94,6 +99,7 @@ class Verification:
                 for check in CHECKS
             },
             "findings": [asdict(finding) for finding in self.findings],
+            "accepted": [asdict(finding) for finding in self.accepted],
             "notes": list(self.notes),
             "seconds": self.seconds,
         }
@@ -136,12 +142,12 @@ def verify_composites(
     total.add(check_fingerprints(folders, scope.expect))
     notebook.discard()
     verified = count(len(before), "shard was", "shards were")
-    notes = [f"{verified} verified by a run that was cut short; nothing of that changed"]
+    known = [f"{verified} verified by a run that was cut short; nothing of that changed"]
     return Verification(
         folders=folders,
         tally=total,
         skipped=tuple(skipped),
-        notes=tuple(notes if before else ()),
+        notes=(*(known if before else ()), *total.notes),
         seconds=time.monotonic() - started,
     )
 
