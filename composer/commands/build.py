@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,13 @@ def _dry_run(manifest: Manifest, folder: Place, workers: Workers, as_json: bool)
 
 
 @click.command("make-lists", cls=Verb, kept="a list that is there is whole: remove it to draw anew")
+@click.option(
+    "--layout",
+    type=click.Choice(["distinctions646", "aim500", "am2k", "p3m", "simd", "folders"]),
+    help="A published data set: its folders below --root.",
+)
+@click.option("--root", type=FOLDER, default=".", show_default=True, help="Of that data set.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of it.  [default: its first]")
 @click.option("--fg-dir", type=FOLDER, default="fg", show_default=True, help="Foreground images.")
 @click.option(
     "--alpha-dir", type=FOLDER, default="alpha", show_default=True, help="Mattes of the same names."
@@ -118,9 +125,7 @@ def _dry_run(manifest: Manifest, folder: Place, workers: Workers, as_json: bool)
 @click.option("--bg-dir", type=FOLDER, default="bg", show_default=True, help="Background images.")
 @click.option("--alpha-from", type=click.Choice(ALPHA_SOURCES), default="alpha", help="As for build-dataset.")
 @click.option("--out", type=FOLDER, default=".", show_default=True, help="Where the lists go.")
-@click.option(
-    "--per-fg", type=click.IntRange(min=1), default=100, show_default=True, help="Training backgrounds each."
-)
+@click.option("--per-fg", type=click.IntRange(min=1), help="Backgrounds each.  [default: train 100, else 20]")
 @click.option(
     "--val",
     "validation",
@@ -138,21 +143,39 @@ def _dry_run(manifest: Manifest, folder: Place, workers: Workers, as_json: bool)
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same lists.")
 @as_json
-def make_lists_command(*, val_per_fg: int, as_json: bool, **options: Any) -> None:
+def make_lists_command(
+    *,
+    layout: str | None,
+    root: Path,
+    split: str | None,
+    per_fg: int | None,
+    val_per_fg: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Write the list files for folders of your own, with a validation split by foreground.
 
     Backgrounds are drawn without repetition; a foreground is in one split only. Foregrounds without a matte
     are left out, and named.
 
     \b
-    Example:
+    Examples:
+      dimtool make-lists --layout distinctions646 --root D646 --split test --bg-dir voc
       dimtool make-lists --fg-dir fg --alpha-dir alpha --bg-dir coco --per-fg 50 --val 10%
       dimtool build-dataset --fg-list train_fg.txt --bg-dir coco --per-fg 50
     """
-    from ..sources.make_lists import ListsPlan, make_lists
+    from ...manifests.presets import PER_FG
+    from ..sources.make_lists import ListsPlan, locate, make_lists
     from .summary import lists_text
 
-    made = make_lists(ListsPlan(validation_per_fg=val_per_fg, **options))
+    located = locate(layout, root, split) if layout else None
+    if located:
+        options |= {"fg_dir": located.fg_dir, "alpha_dir": located.alpha_dir}
+    split = located.split if located else split or "train"
+    plan = ListsPlan(split=split, per_fg=per_fg or PER_FG[split], validation_per_fg=val_per_fg, **options)
+    made = make_lists(plan)
+    if located:
+        made = replace(made, notes=located.notes(sum(n for each, n in made.lists.items() if "_fg" in each)))
     print_result(as_json, asdict(made), lists_text(made))
 
 

@@ -117,7 +117,8 @@ def export_text(summary: ExportSummary) -> str:
 
 def lists_text(made: ListsMade) -> str:
     """The lists with their lengths, and what was left out."""
-    lines = [f"left out: {printable(reason)}" for reason in made.left_out]
+    lines = [f"note: {note}" for note in made.notes]
+    lines += [f"left out: {printable(reason)}" for reason in made.left_out]
     lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from ...text import count, some
 
 # Comparing a missing name with 80,000 others takes half a second: where many are missing, the first tell.
 _HINTS = 10
+ROLES = ("fg", "alpha")
 
 # COCO's train2017 holds train2014's files under their bare numbers; people have either.
 _COCO = re.compile(r"^COCO_(?:train|val|test)\d{4}_(?=\d{12}$)")
@@ -56,7 +57,8 @@ class FolderIndex:
     folder.
     """
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: Place, *, role: str = "") -> None:
+        """role: `fg` or `alpha`; where both have folders below, as in Adobe's release, only its own."""
         self.root = root
         self._hints_left = _HINTS
         self._by_key: dict[str, list[str]] = defaultdict(list)
@@ -71,7 +73,9 @@ class FolderIndex:
             )
         self._stored = _objects(root) if isinstance(root, Remote) else {}
         every = [(path, True, False) for path in sorted(self._stored)]
-        for path, may_be_file, is_link in _files(root) if isinstance(root, Path) else every:
+        listed = _files(root) if isinstance(root, Path) else every
+        self._by_role = bool(role) and _has_roles(listed)
+        for path, may_be_file, is_link in _of_role(listed, role) if self._by_role else listed:
             if is_link:
                 self._links.add(path)
             name = path.rpartition("/")[2]
@@ -81,6 +85,11 @@ class FolderIndex:
             else:
                 self._images.append(path)
         self._paths = {path for paths in self._by_key.values() for path in paths}
+
+    @property
+    def divided(self) -> bool:
+        """Whether the folder has foregrounds and mattes, in folders of their own, and these are one of them."""
+        return self._by_role
 
     @property
     def names(self) -> list[str]:
@@ -152,7 +161,7 @@ class FolderIndex:
 
     def _match(self, listed: tuple[str, ...], path: str) -> _Match | None:
         """How well a file of the same stem fits; None where a listed folder speaks against it."""
-        there = tuple(path.split("/"))
+        listed, there = self._told_apart(listed), self._told_apart(tuple(path.split("/")))
         spelling = _spelling(listed[-1], there[-1])
         if spelling < 2 and not has_image_suffix(there[-1]):
             return None
@@ -166,6 +175,10 @@ class FolderIndex:
             agreeing += 1
         whole = agreeing == len(listed) - 1
         return _Match(whole, agreeing, spelling, path) if whole or agreeing >= len(there) - 1 else None
+
+    def _told_apart(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """A path without the folder of its role, in which a foreground and its matte differ."""
+        return tuple(part for part in parts if part not in ROLES) if self._by_role else parts
 
     def _note(self, name: str, found: _Match) -> None:
         if not found.whole:
@@ -231,6 +244,20 @@ def _objects(root: Remote) -> dict[str, Stored]:
         raise ManifestError(f"{root} cannot be listed: bring the images to a folder, or to s3, gs or az")
     every = root.below()
     return {path: state for path, state in every.items() if not re.search(r"(^|/)\.", path)}
+
+
+def _has_roles(listed: list[tuple[str, bool, bool]]) -> bool:
+    """Whether foregrounds and mattes, which share their names, lie side by side in folders of their own."""
+    return all(any(f"/{role}/" in f"/{path}" for path, *_ in listed) for role in ROLES)
+
+
+def _of_role(listed: list[tuple[str, bool, bool]], role: str) -> list[tuple[str, bool, bool]]:
+    return [each for each in listed if f"/{role}/" in f"/{each[0]}"]
+
+
+def holds_roles(root: Place) -> bool:
+    """Whether a folder has sub-folders that each have both roles' folders, as Adobe's release has."""
+    return isinstance(root, Path) and all(any(root.glob(f"*/{role}")) for role in ROLES)
 
 
 def _files(root: Path) -> list[tuple[str, bool, bool]]:

@@ -13,7 +13,7 @@ from ...names import composite_name, labels, stem
 from ...storage.remote import Place
 from ...text import count, some
 from .backgrounds import find_backgrounds
-from .folders import FolderIndex, ManifestError
+from .folders import FolderIndex, ManifestError, holds_roles
 from .lists import Lists, read_list
 from .order import Order
 from .places import EMPTY, Begun, keep_places, names_ever
@@ -205,16 +205,22 @@ def _foregrounds(lists: Lists, begun: Begun | None) -> tuple[list[str], list[str
 def _folders(lists: Lists) -> tuple[FolderIndex, FolderIndex, FolderIndex]:
     """Foregrounds, mattes, backgrounds. Raises ManifestError."""
     beside = lists.fg_list.parent
-    foregrounds = FolderIndex(lists.fg_dir or beside / "fg")
+    foregrounds = FolderIndex(lists.fg_dir or _beside(beside, "fg"), role="fg")
     own_a = lists.alpha_from == "fg"
-    place = lists.alpha_dir or beside / "alpha"
+    place = lists.alpha_dir or _beside(beside, "alpha")
     if not own_a and not place.is_dir():
         raise ManifestError(
             f"{place} is no folder: bring it, say where it is with --alpha-dir, or pass --alpha-from fg "
             "where the foregrounds are cut-outs"
         )
-    alphas = foregrounds if own_a else FolderIndex(place)
+    alphas = foregrounds if own_a else FolderIndex(place, role="alpha")
     return foregrounds, alphas, FolderIndex(lists.bg_dir or beside / "bg")
+
+
+def _beside(folder: Path, role: str) -> Path:
+    """`fg` or `alpha` beside the lists; the folder itself where it is the root of Adobe's release."""
+    own = folder / role
+    return folder if not own.is_dir() and holds_roles(folder) else own
 
 
 def _found_otherwise(foregrounds: FolderIndex, alphas: FolderIndex, backgrounds: FolderIndex) -> list[str]:
