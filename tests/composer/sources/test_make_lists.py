@@ -270,7 +270,8 @@ def test_as_json_and_refused(images: Path, tmp_path: Path, command: Any) -> None
     arguments = ("make-lists", *places, "--out", tmp_path / "a" / "b", "--per-fg", 2, "--json")
     outcome = command(*arguments)
     assert outcome.code == 0
-    assert json.loads(outcome.out) == {"lists": {"train_fg.txt": 5, "train_bg.txt": 10}, "left_out": []}
+    lists = {"train_fg.txt": 5, "train_bg.txt": 10}
+    assert json.loads(outcome.out) == {"lists": lists, "left_out": [], "notes": []}
     again = command(*arguments)
     assert again.code == 2
     assert "exists" in again.err
