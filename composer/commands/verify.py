@@ -81,7 +81,7 @@ def verify_command(
       dimtool verify-composites shards/test --sources /data/composition-1k --require sources
       dimtool verify-composites --accept known-findings.txt
     """
-    from ..verification.accepted import accept_known, read_accepted
+    from ..verification.findings import read_accepted
     from ..verification.verify import verify_composites
     from .progress import VerifyBar
 
@@ -94,7 +94,7 @@ def verify_command(
     with workers.start() as engine:
         with VerifyBar() as bar:
             verified = verify_composites(paths, scope, engine=engine, reporter=bar)
-            verification = accept_known(verified, known)
+            verification = verified.accepting(known)
             bar.notes(verification.notes)
         repairing = engine if repair else None
         left = _tell_outcome(verification, write_report, repairing, known, as_json=as_json)
@@ -140,7 +140,7 @@ def _tell_outcome(
 
     known: lines of accepted findings, which a repair does not mend and need not.
     """
-    from ..verification.accepted import without
+    from ..verification.findings import without
     from ..verification.repair import repair_shards
     from .progress import BuildBar
     from .summary import repair_text, verification_text

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ...text import printable
+from ...errors import WrongUseError
+from ...text import first_line, printable
 
 # In the order in which they are told. `source` and `decoder` are no fault of the shard: repairing it
 # would make another data set of it.
@@ -66,3 +69,26 @@ class Tally:
     def failed(self, check: str) -> int:
         """How many findings a check has."""
         return sum(finding.check == check for finding in self.findings)
+
+
+def read_accepted(path: Path) -> tuple[str, ...]:
+    """Known findings: the lines of a file, each as a finding is printed; `#` begins a comment.
+
+    Raises WrongUseError where the file cannot be read or has no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUseError(
+            f"{path} cannot be read ({first_line(error)}): give a text file of findings, a line each"
+        ) from error
+    told = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not told:
+        raise WrongUseError(f"{path} names no finding: copy the lines that the verification prints into it")
+    return told
+
+
+def without(findings: Iterable[Finding], lines: Iterable[str]) -> list[Finding]:
+    """The findings that no line names."""
+    known = set(lines)
+    return [each for each in findings if str(each) not in known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, chain
@@ -32,7 +32,7 @@ from .check_set import (
     check_listing,
 )
 from .check_shard import ShardReport, check_shard
-from .findings import CHECKS, Finding, Skipped, Tally
+from .findings import CHECKS, Finding, Skipped, Tally, without
 from .resume import Notebook
 from .subject import ShardTask
 
@@ -80,6 +80,20 @@ class Verification:
     def verdict(self) -> str:
         """`wrong` with findings, `incomplete` without any where not all was looked at, else `good`."""
         return "wrong" if self.tally.findings else "incomplete" if self.skipped else "good"
+
+    def accepting(self, lines: Iterable[str]) -> Verification:
+        """The same without the findings that `lines` name; those are its `accepted`, and told.
+
+        A line that no finding has any more is noted: whatever it excused is over, or was not looked at.
+        """
+        known = dict.fromkeys(lines)
+        accepted = tuple(each for each in self.findings if str(each) in known)
+        found = {str(each) for each in accepted}
+        looked = " in what was looked at" if self.skipped else ""
+        over = [line for line in known if line not in found]
+        notes = [f"accepted, but not found{looked}: {line}: take it off the list" for line in over]
+        tally = Tally(without(self.findings, known), self.tally.tried)
+        return replace(self, tally=tally, accepted=accepted, notes=(*self.notes, *notes))
 
     @property
     def fingerprints(self) -> dict[str, str]:
