@@ -31,7 +31,7 @@ def readme(layout: Layout, split: str, *, composites: int, holes: int, trimap_ra
         "|---|---|",
         *folders,
         "",
-        _USE[layout.name].format(split=split, root=layout.root),
+        _USE[layout.name].format(root=layout.root, options=_HUOCHAITIANTANG[split == "train"]),
     ]
     if "trimap" in layout.folders:
         lines += [
@@ -59,10 +59,14 @@ _USE: Mapping[LayoutName, str] = {
     "annotations.json.",
     "mmagic": "In mmagic's configuration data_root is OUT; ann_file is as it stands for train and test, "
     "val_list.json for val.",
-    "huochaitiantang": "In train.sh and deploy.sh DATA_ROOT is OUT; fgDir, alphaDir, bgDir, imgDir, "
-    "testImgDir, testTrimapDir and testAlphaDir are the folders of {root}.",
+    "huochaitiantang": "In train.sh and deploy.sh DATA_ROOT is OUT; {options} are the folders of {root}.",
     "indexnet": "hltrainval.py takes --data-dir OUT --data-list OUT/lists/train.txt --data-val-list "
     "OUT/lists/test.txt.",
     "gca": "In the configuration `merged`, `alpha` and `trimap` (test_merged, test_alpha, test_trimap of "
     "[data]) are the three folders, with OUT before them.",
+}
+
+_HUOCHAITIANTANG = {
+    True: "fgDir, alphaDir, bgDir and imgDir",
+    False: "testImgDir, testTrimapDir and testAlphaDir",
 }
