@@ -196,6 +196,22 @@ def test_what_a_trainer_reads_composes_to_the_composite(exports: dict[str, Path]
         assert np.array_equal(composed, pictures["merged"])
 
 
+def test_the_pieces_of_a_foreground_are_read_as_one(
+    pictures: Any, exports: dict[str, Path], tmp_path: Path, build: Any, command: Any
+) -> None:
+    """Each shard writes its own composites; numbers and pixels are those of an undivided set."""
+    assert build(pictures[0], tmp_path / "shards", "--per-shard", 1).code == 0
+    arguments = ("export-images", tmp_path / "shards", tmp_path / "out", "--layout", "huochaitiantang")
+    more = ("--trimap-radius", RADIUS, "--jobs", 1, "--json")
+    values = json.loads(command(*arguments, *more).out)
+    assert (values["composites"], values["written"], values["kept"]) == (6, 24, 0)
+    there = as_huochaitiantang(tmp_path / "out", "train")
+    for name, whole in as_huochaitiantang(exports["huochaitiantang"], "train").items():
+        assert all(np.array_equal(there[name][role], pixels) for role, pixels in whole.items())
+    again = json.loads(command(*arguments, *more).out)
+    assert (again["written"], again["kept"]) == (0, 24)
+
+
 def test_each_folder_has_what_is_read_and_no_more(exports: dict[str, Path]) -> None:
     places = {
         "mmagic": "Training_set/merged Training_set/bg Training_set/fg Training_set/alpha Test_set/merged "
