@@ -160,7 +160,7 @@ def import_weights_command(*, file: Path, out: Path, as_json: bool) -> None:
       dimtool import-weights dim_stage3_v16_pln.pth --out runs/mmagic
       dimtool predict --checkpoint runs/mmagic cat.jpg cat_trimap.png --out mattes
     """
-    from ..network.imports import import_into
+    from ..network.others.imports import import_into
 
     written = import_into(file, out)
     print_result(as_json, asdict(written), written.text())

@@ -22,7 +22,7 @@ from ...files import file_sha256, part_of, sync
 from ...text import first_line
 from ...version import __version__
 from .dim import DeepImageMatting, ModelConfig
-from .foreign import foreign_kind
+from .others.foreign import foreign_kind
 from .progress import Progress
 from .snapshot import Tensors, copied, fill_optimizer, optimizer_tensors, random_states, set_random_states
 

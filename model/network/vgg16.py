@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...errors import DimtoolError, WrongUseError
 from .dim import Encoder
-from .foreign import UNREADABLE, read_tensors
 from .layers import initialise_xavier
+from .others.foreign import UNREADABLE, read_tensors
 
 IMAGENET = "imagenet"
 URL = "https://download.pytorch.org/models/vgg16-397923af.pth"

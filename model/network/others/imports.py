@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...errors import WrongUseError
-from ...text import count, first_line
-from .checkpoint import MODEL_NAME, save_model
-from .dim import DeepImageMatting, ModelConfig
+from ....errors import WrongUseError
+from ....text import count, first_line
+from ..checkpoint import MODEL_NAME, save_model
+from ..dim import DeepImageMatting, ModelConfig
 from .foreign import UNREADABLE, read_tensors
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)  # of VGG-16's blocks
