@@ -12,7 +12,7 @@ from ...errors import WrongUseError
 from ...files import LockedError, lock_notes, locked, own_scratch, write_text
 from ...progress import Reporter
 from ...storage.remote import Place
-from ..building.origins import known_manifest
+from ..building.scratch import known_manifest
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.index import INDEX_NAME, Index, index_digest, read_index

@@ -88,7 +88,7 @@ class FolderIndex:
 
     @property
     def divided(self) -> bool:
-        """Whether the folder has foregrounds and mattes, in folders of their own, and these are one of them."""
+        """Whether the folder has foregrounds and mattes in folders of their own, and these are either."""
         return self._by_role
 
     @property

@@ -16,7 +16,7 @@ from ...errors import WrongUseError
 from ...progress import Reporter
 from ...storage.remote import Place
 from ...text import count
-from ..building.origins import known_manifest
+from ..building.scratch import known_manifest
 from ..engines.engine import Engine
 from ..hosts import checked_hosts
 from ..shards.dataset import existing
