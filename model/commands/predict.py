@@ -145,7 +145,7 @@ def export_onnx_command(*, checkpoint: Path, out: Path, as_json: bool) -> None:
     print_result(as_json, asdict(export), export.text())
 
 
-@click.command("import-weights")
+@click.command("import-weights", cls=Verb, kept=UNCHANGED)
 @click.argument("file", type=EXISTING)
 @click.option("--out", type=FOLDER, required=True, help="The folder that gets model.safetensors, as a run's.")
 @as_json
