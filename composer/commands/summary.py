@@ -18,8 +18,6 @@ from ..verification.findings import CHECKS
 from ..verification.repair import Repair
 from ..verification.verify import Verification
 
-_SHOWN = 10  # failures listed at the end; all of them are in the file
-
 
 def summary_text(summary: Summary) -> str:
     """What is in the folder, what this run added, what it means beside the published set, what failed."""
@@ -31,11 +29,10 @@ def summary_text(summary: Summary) -> str:
         f"fingerprint: {summary.fingerprint}",
     ]
     if summary.failures:
-        lines += [
-            f"{_not_built(summary.failures)} could not be built, "
-            f"all in {summary.folder / FAILURES_NAME}; mend them and run the same command again:",
-            list_problems((), summary.failures[:_SHOWN]).rstrip("\n"),
-        ]
+        lines.append(
+            f"{_not_built(summary.failures)} could not be built, named above and, all of them, in "
+            f"{summary.folder / FAILURES_NAME}: mend them and run the same command again"
+        )
     return "\n".join(filter(None, lines))
 
 
