@@ -235,7 +235,7 @@ def test_one_line_counts_the_other_shards_that_do_not_fit(own: tuple[Path, Path]
     root, out = own
     assert "(and 3 other shards do not fit)" in build(root, out, "--per-fg", "1").err
     (root / "train_fg.txt").write_text("f0.png\nf1.png")
-    assert f"{out}/0002-f2.h5 and 1 others are not of this list" in build(root, out).err
+    assert f"{out}/0002-f2.h5 and 1 other are not of this list" in build(root, out).err
 
 
 def test_a_longer_list_goes_on(
