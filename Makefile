@@ -4,16 +4,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 # What programs may import; the commands are in --help, and a GPU's kernels need one.
 PUBLIC := dimtool dimtool.metrics dimtool.composer dimtool.model '!dimtool.*commands' '!dimtool.*kernels'
-SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage -name '*.py' -o -path '*/templates/*' -o -name '*.css')
+SOURCES := $(wildcard *.py) $(shell find composer model manifests pages storage -name '*.py' -o -path '*/templates/*' -o -name '*.css' -o -name '*.safetensors')
 .PHONY: demo test lint check bench docs fuzz clean
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/installed  ## make a small data set, build its shards, leave a contact sheet to look at
-	$(BIN)/dimtool make-demo demo
-	$(BIN)/dimtool build-dataset --fg-list demo/train_fg.txt --per-fg 10 --out demo/shards/train
-	$(BIN)/dimtool build-dataset --fg-list demo/test_fg.txt --per-fg 5 --out demo/shards/test
-	$(BIN)/dimtool inspect demo/shards/train --sheet demo/contact-sheet.png
-	@echo "Look at demo/contact-sheet.png; the shards are in demo/shards/."
+demo: $(VENV)/installed  ## the whole way in minutes, without data: set, shards, training, scores; demo/index.html shows it
+	$(BIN)/dimtool demo demo
 
 test: $(VENV)/installed  ## the whole test suite, on up to four cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

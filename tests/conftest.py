@@ -278,13 +278,13 @@ class _Browser:
     def __call__(self, path: str, **values: Any) -> Any:
         return self._call("POST", f"{self._session}/{path}", values)
 
-    def look(self, page: Path, width: int, scheme: str) -> dict[str, Any]:
+    def look(self, page: Path | str, width: int, scheme: str) -> dict[str, Any]:
         """What a visitor with such a screen finds on the page, and what the console says."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         self("goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=size)
         self("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params=media)
-        self("url", url=page.as_uri())
+        self("url", url=page if isinstance(page, str) else page.as_uri())
         found = self("execute/async", script=EXAMINE, args=[])
         return {**found, "console": self("se/log", type="browser")}
 

@@ -6,6 +6,7 @@ cope with occurs here too: spaces and parentheses in names, backgrounds that are
 """
 
 import io
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -67,12 +68,20 @@ class DemoSummary:
     def __str__(self) -> str:
         per_train = self.train_backgrounds // self.train_foregrounds
         per_test = self.test_backgrounds // self.test_foregrounds
-        return (
-            f"{self.folder}: {self.train_foregrounds} foregrounds to train on, "
-            f"each for {per_train} backgrounds; "
-            f"{self.test_foregrounds} to test on, each for {per_test}\n"
-            f"next: dimtool build-dataset --fg-list {self.train_fg} --per-fg {per_train}"
+        text = (
+            f"{self.folder}: {self.train_foregrounds} foregrounds to train on, each for {per_train} "
+            f"backgrounds; {self.test_foregrounds} to test on, each for {per_test}\n"
         )
+        commands = (
+            f"build-dataset --fg-list {shlex.quote(str(self.train_fg))} --per-fg {per_train}",
+            f"build-dataset --fg-list {shlex.quote(str(self.test_fg))} --per-fg {per_test}",
+            "verify-composites",
+            "train --recipe demo",
+            "evaluate --checkpoint runs/dim --beside trimap",
+            "export-images shards/test images",
+            "predict images/merged images/trimaps --sheet",
+        )
+        return text + "next: " + "\n      ".join(f"dimtool {command}" for command in commands)
 
 
 class _Picture(NamedTuple):

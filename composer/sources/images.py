@@ -31,7 +31,7 @@ from ...names import image_formats
 from ...storage.cache import local_file
 from ...storage.remote import Place
 from .formats import jpeg
-from .formats.foreign import DEVELOP, special_kind, what_is
+from .formats.foreign import DEVELOP, special_kind, what_begins, what_is
 from .formats.jpeg import JpegStream
 from .formats.png import without_texts
 from .reading import ADOBE, Reading
@@ -101,9 +101,13 @@ def read_background(path: Place, reading: Reading = ADOBE) -> Source:
     return read_source(path, _to_rgb, partial(turn, reading=reading.recorded))
 
 
-def read_photograph(path: Place) -> Source:
-    """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says."""
-    return read_source(path, _to_rgb, partial(turn, reading=Reading(exif_transpose=True)), listed=False)
+def read_photograph(path: Place, data: bytes | None = None) -> Source:
+    """A photograph as viewers show it, (h, w, 3): as a background, but turned as its EXIF tag says.
+
+    data: as in `read_source`.
+    """
+    upright = Reading(exif_transpose=True)
+    return read_source(path, _to_rgb, partial(turn, reading=upright), listed=False, data=data)
 
 
 def image_size(path: Place) -> tuple[int, int]:
@@ -133,13 +137,16 @@ def check_pixels(height: int, width: int, what: str) -> None:
         )
 
 
-def read_source(path: Place, convert: Convert, turn: Turn, *, listed: bool = True) -> Source:
+def read_source(
+    path: Place, convert: Convert, turn: Turn, *, listed: bool = True, data: bytes | None = None
+) -> Source:
     """A file's pixels, as `convert` takes them from Pillow's image and `turn` lays them.
 
-    listed: whether it was found by a list, which may leave it out.
+    listed: whether it was found by a list, which may leave it out. data: its content, where that came another
+    way; `path` then only says what messages call it.
     """
-    with _blamed(path, listed=listed):
-        data = _contents(path)
+    with _blamed(path, data, listed=listed):
+        data = _contents(path) if data is None else data
         try:
             pixels = _decoded(path, data, convert, turn)
         except ValueError as error:
@@ -215,7 +222,7 @@ def _opened(path: Place, stream: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _blamed(path: Place, *, listed: bool = True) -> Iterator[None]:
+def _blamed(path: Place, data: bytes | None = None, *, listed: bool = True) -> Iterator[None]:
     """Whatever the system or Pillow finds wrong with `path` in the block becomes a SourceError."""
     instead = ", or take it off the list" if listed else ""
     try:
@@ -227,7 +234,8 @@ def _blamed(path: Place, *, listed: bool = True) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceError(f"{path} does not exist: bring the file{instead}") from error
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path} is {what_is(local_file(path))}") from error
+        found = what_is(local_file(path)) if data is None else what_begins(data)
+        raise SourceError(f"{path} is {found}") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
             raise SourceError(f"{path} cannot be read ({error.strerror}): check it{instead}") from error

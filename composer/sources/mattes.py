@@ -63,18 +63,18 @@ def read_prediction(path: Place) -> Source:
     return _read_grey(path, _SAVE_GREY, _AS_STORED)
 
 
-def read_trimap(path: Place) -> Source:
-    """A trimap, (h, w): as `read_prediction`, but turned as its EXIF tag says."""
+def read_trimap(path: Place, data: bytes | None = None) -> Source:
+    """A trimap, (h, w): as `read_prediction`, but turned as its EXIF tag says. data: as in `read_source`."""
     advice = "save it in grey, 0 background, 128 unknown, 255 foreground"
-    return _read_grey(path, advice, Reading(exif_transpose=True))
+    return _read_grey(path, advice, Reading(exif_transpose=True), data)
 
 
-def _read_grey(path: Place, advice: str, reading: Reading) -> Source:
+def _read_grey(path: Place, advice: str, reading: Reading, data: bytes | None = None) -> Source:
     def convert(image: Image.Image) -> NDArray[np.uint8]:
         found = _grey(image, f": {advice}", advice)
         return _to_8_bit(found, found.full)
 
-    return read_source(path, convert, partial(turn, reading=reading), listed=False)
+    return read_source(path, convert, partial(turn, reading=reading), listed=False, data=data)
 
 
 def _matte(image: Image.Image, *, reading: Reading) -> NDArray[np.uint8]:

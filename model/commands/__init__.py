@@ -3,6 +3,7 @@
 Nothing but click is imported at their top: `dimtool --help` must answer without torch.
 """
 
+from .demo import demo_command, demo_page_command
 from .evaluate import evaluate_command
 from .predict import (
     export_onnx_command,
@@ -19,4 +20,6 @@ COMMANDS = (
     export_weights_command,
     export_onnx_command,
     import_weights_command,
+    demo_command,
+    demo_page_command,
 )

@@ -19,12 +19,12 @@ from .variation import variation_options
 @click.command("train", cls=Verb, kept="the same command goes on from the last checkpoint", sections=SECTIONS)
 @click.option(
     "--recipe",
-    metavar="paper|fast|FILE",
+    metavar="paper|fast|demo|FILE",
     default="paper",
     show_default=True,
     is_eager=True,
     callback=read_recipe,
-    help="Options that belong together: the paper's, or those that get there sooner; or a TOML file.",
+    help="Options that belong together, the paper's, sooner there, in minutes; or a TOML file.",
 )
 @click.option("--shards", type=PLACE, default="shards/train", show_default=True, help="What to train on.")
 @cache_option

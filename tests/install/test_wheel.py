@@ -38,6 +38,8 @@ def test_it_works_from_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None
         "from dimtool.model.runs.recipes import recipe_file, recipe_names\n"
         "assert all(recipe_file(name).is_file() for name in recipe_names()) and 'fast' in recipe_names()\n"
         "environment(Path(other.__file__)).get_template('evaluation.html.j2')\n"
+        "from dimtool.model.serving.page import page\n"
+        "assert '<canvas' in page('it')\n"
         "print(dimtool.__file__); sys.exit(dimtool.cli.run(['--help']))\n"
     )
     done = subprocess.run(

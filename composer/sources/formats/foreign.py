@@ -46,7 +46,11 @@ _BEGINNINGS = {
 def what_is(path: Path) -> str:
     """What a file that Pillow does not know is, and what to do about it; as `X is` goes on."""
     with path.open("rb") as stream:
-        head = stream.read(_HEAD)
+        return what_begins(stream.read(_HEAD))
+
+
+def what_begins(head: bytes) -> str:
+    """The same of a content's first bytes, 512 at least or all of it."""
     if not head:
         return f"empty (0 bytes): {_AGAIN}"
     if head[4:8] == b"ftyp":
@@ -55,7 +59,7 @@ def what_is(path: Path) -> str:
     for beginning, (kind, advice) in _BEGINNINGS.items():
         if head.startswith(beginning):
             return f"{kind}: {advice}"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    text = head[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in text:
         return "an SVG drawing: convert it to PNG (rsvg-convert and Inkscape do)"
     if text.startswith((b"<!doctype html", b"<html")):

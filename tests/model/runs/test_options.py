@@ -293,7 +293,7 @@ def test_the_fast_recipe_has_every_part_of_it() -> None:
 @pytest.mark.parametrize(
     ("recipe", "toml", "message"),
     [
-        ("quick", None, "quick is no recipe: name one of fast, paper, or a TOML file of options"),
+        ("quick", None, "quick is no recipe: name one of demo, fast, paper, or a TOML file of options"),
         ("none.toml", None, "none.toml is no recipe: name one of"),
         ("own.toml", "steeps = 1", "own.toml sets steeps, which is no option of `dimtool train`"),
         ("own.toml", "recipe = 'fast'", "own.toml sets recipe: a recipe is no start for another"),

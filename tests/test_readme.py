@@ -1,0 +1,102 @@
+"""README.md from top to bottom: its commands and snippets as they stand, on a drawn set laid out as Adobe's.
+
+What would take long, or serves until it is stopped, is read by the command line and not run: `LONG` names it,
+and what it would have left is put there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dimtool import cli
+from dimtool.composer.demo import make_demo
+from dimtool.model.network.checkpoint import save_model
+from dimtool.model.network.dim import DeepImageMatting, ModelConfig
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+# Each by its beginning: trains for hours, draws for minutes, serves, or is tested elsewhere.
+LONG = ("dimtool train", "dimtool demo", "dimtool draw-set", "make ", "pip install", "dimtool export-onnx")
+
+
+def commands(block: str) -> Iterator[str]:
+    """The commands of a block, without what is said of them."""
+    for line in block.replace("\\\n", " ").splitlines():
+        command = re.split(r"\s+#\s", line)[0].strip()
+        if command and not command.startswith("#"):
+            yield command
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as one has it who follows the page: Adobe's lists and images, a run, and a photograph."""
+    here = tmp_path_factory.mktemp("reader")
+    counts = {"train": 2, "test": 1, "backgrounds_per_train": 2, "backgrounds_per_test": 1}
+    make_demo(here, size=64, **counts)
+    for split, foregrounds, each in (("train", 2, 100), ("test", 1, 20)):  # as many as are taken by default
+        (first, *_) = sorted((here / "bg").glob("*.jpg"))
+        names = [f"{split}-{i}.jpg" for i in range(foregrounds * each)]
+        for name in names:
+            (here / "bg" / name).hardlink_to(first)
+        (here / f"{split}_bg.txt").write_text("\n".join(names))
+    (here / "coco").symlink_to(here / "bg")
+    model = DeepImageMatting(ModelConfig(width=1 / 16, bottleneck="slim"))
+    for name in ("dim", "other"):
+        (here / "runs" / name).mkdir(parents=True)
+        save_model(here / "runs" / name / "model.safetensors", model)
+    rng = np.random.default_rng(0)
+    trimap = np.full((40, 56), 128, np.uint8)
+    trimap[:9], trimap[:, :12] = 0, 255
+    for folder in ("photos", "trimaps"):
+        (here / folder).mkdir()
+    for name in ("photo.jpg", "beach.jpg", "photos/a.jpg"):
+        Image.fromarray(rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(here / name)
+    for name in ("trimap.png", "truth.png", "mask.png", "trimaps/a.png"):
+        Image.fromarray(trimap).save(here / name)
+    return here
+
+
+def give(line: str, here: Path) -> None:
+    """Run a command, or have it read."""
+    words = shlex.split(line)
+    if line.startswith(LONG):
+        if words[0] == "dimtool":
+            command = cli.cli.commands[words[1]]
+            assert isinstance(command, click.Command)
+            with command.make_context(words[1], words[2:]):
+                return
+        return
+    assert words[0] == "dimtool", line
+    globbed = [sorted(map(str, here.glob(word)))[:1] if "*" in word else [word] for word in words[1:]]
+    code = cli.run([word for each in globbed for word in each])
+    assert code == 0, f"{line} ended with {code}"
+
+
+def test_the_page_runs_from_top_to_bottom(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _count: None)
+    names: dict[str, Any] = {}
+    ran = 0
+    for kind, block in BLOCKS:
+        if kind == "python":
+            exec(compile(block, "README.md", "exec"), names)
+            continue
+        for line in commands(block):
+            with capfd.disabled():
+                print(line, flush=True)
+            give(line, place)
+            ran += not line.startswith(LONG)
+    assert ran >= 15 and names
