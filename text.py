@@ -75,6 +75,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def next_steps(commands: Sequence[str]) -> str:
+    """Commands that work as they stand, one below the other, after a word that says what they are."""
+    return "next: " + "\n      ".join(commands)
+
+
 def some(names: Sequence[str], most: int = 3) -> str:
     """The first few of many: `a, b, c, ...`."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

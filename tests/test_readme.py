@@ -42,15 +42,18 @@ def commands(block: str) -> Iterator[str]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as one has it who follows the page: Adobe's lists and images, a run, and a photograph."""
     here = tmp_path_factory.mktemp("reader")
-    counts = {"train": 2, "test": 1, "backgrounds_per_train": 2, "backgrounds_per_test": 1}
+    counts = {"train": 1, "test": 1, "backgrounds_per_train": 1, "backgrounds_per_test": 1}
     make_demo(here, size=64, **counts)
-    for split, foregrounds, each in (("train", 2, 100), ("test", 1, 20)):  # as many as are taken by default
-        (first, *_) = sorted((here / "bg").glob("*.jpg"))
-        names = [f"{split}-{i}.jpg" for i in range(foregrounds * each)]
+    drawn = sorted((here / "bg").iterdir())
+    for split, each, picture in (("train", 100, drawn[0]), ("test", 20, drawn[1])):  # as many as by default
+        names = [f"{split}-{i}.jpg" for i in range(each)]
         for name in names:
-            (here / "bg" / name).hardlink_to(first)
+            (here / "bg" / name).hardlink_to(picture)
         (here / f"{split}_bg.txt").write_text("\n".join(names))
-    (here / "coco").symlink_to(here / "bg")
+    for folder, files in (("own/fg", 10), ("own/alpha", 10), ("coco", 920)):
+        (here / folder).mkdir(parents=True)
+        for i in range(files):
+            (here / folder / f"{i}.jpg").hardlink_to(drawn[0])
     model = DeepImageMatting(ModelConfig(width=1 / 16, bottleneck="slim"))
     for name in ("dim", "other"):
         (here / "runs" / name).mkdir(parents=True)

@@ -176,7 +176,7 @@ def make_lists_command(
     made = make_lists(plan)
     if located:
         made = replace(made, notes=located.notes(sum(n for each, n in made.lists.items() if "_fg" in each)))
-    print_result(as_json, asdict(made), lists_text(made))
+    print_result(as_json, asdict(made), lists_text(made, plan))
 
 
 @click.command("make-demo", cls=Verb, kept=KEPT)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...manifests.presets import explain_count
 from ...storage.remote import Place
-from ...text import count, duration, printable, size, table
+from ...text import count, duration, next_steps, printable, size, table
 from ..building.build import FAILURES_NAME, Summary
 from ..building.estimate import Estimate
 from ..export.export import ExportSummary
-from ..sources.make_lists import ListsMade
+from ..sources.make_lists import ListsMade, ListsPlan
 from ..sources.manifest import Failure, Manifest
 from ..verification.findings import CHECKS
 from ..verification.repair import Repair
@@ -33,7 +34,18 @@ def summary_text(summary: Summary) -> str:
             f"{_not_built(summary.failures)} could not be built, named above and, all of them, in "
             f"{summary.folder / FAILURES_NAME}: mend them and run the same command again"
         )
+    else:
+        folder = shlex.quote(str(summary.folder))
+        lines.append(next_steps([f"dimtool verify-composites {folder}", _use(summary.split, summary.folder)]))
     return "\n".join(filter(None, lines))
+
+
+def _use(split: str, folder: Place) -> str:
+    """The command that reads shards of this split."""
+    option = {"train": "train --shards", "val": "train --val-shards"}.get(
+        split, "evaluate --checkpoint runs/dim --shards"
+    )
+    return f"dimtool {option} {shlex.quote(str(folder))}"
 
 
 def _not_built(failures: Sequence[Failure]) -> str:
@@ -80,8 +92,13 @@ def verification_text(verification: Verification) -> str:
             *(f"fingerprint of {folder}: {value}" for folder, value in verification.fingerprints.items()),
             *map(str, verification.skipped),
             f"{looked}: {verdict}" + (f"; {len(known):,} accepted" if known else ""),
+            *([] if found else [_after_verification(verification)]),
         ]
     )
+
+
+def _after_verification(verification: Verification) -> str:
+    return next_steps([_use(each.index.split, each.folder) for each in verification.folders])
 
 
 def repair_text(repair: Repair) -> str:
@@ -112,11 +129,22 @@ def export_text(summary: ExportSummary) -> str:
     return "\n".join(lines)
 
 
-def lists_text(made: ListsMade) -> str:
-    """The lists with their lengths, and what was left out."""
+def lists_text(made: ListsMade, plan: ListsPlan) -> str:
+    """The lists with their lengths, what was left out, and the command that builds the first of them."""
     lines = [f"note: {note}" for note in made.notes]
     lines += [f"left out: {printable(reason)}" for reason in made.left_out]
     lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
+    given = {
+        "--fg-list": plan.out / f"{plan.split}_fg.txt",
+        "--fg-dir": plan.fg_dir,
+        "--alpha-dir": plan.alpha_dir,
+        "--bg-dir": plan.bg_dir,
+        "--per-fg": plan.per_fg,
+    }
+    if plan.alpha_from != "alpha":
+        given["--alpha-from"] = plan.alpha_from
+    words = [str(word) for option in given.items() for word in option]
+    lines.append(next_steps([shlex.join(["dimtool", "build-dataset", *words])]))
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ...errors import WrongUseError
 from ...files import publish
+from ...text import next_steps
 from ..engines.engine import Engine
 from ..engines.local import LocalProcesses
 from ..hosts import checked_hosts
@@ -81,7 +82,7 @@ class DemoSummary:
             "export-images shards/test images",
             "predict images/merged images/trimaps --sheet",
         )
-        return text + "next: " + "\n      ".join(f"dimtool {command}" for command in commands)
+        return text + next_steps([f"dimtool {command}" for command in commands])
 
 
 class _Picture(NamedTuple):

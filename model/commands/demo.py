@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from ...options import EXISTING, FOLDER, as_json, print_result, say
+from ...verbs import KEPT, UNCHANGED, Verb
 
 
-@click.command("demo")
+@click.command("demo", cls=Verb, kept=KEPT)
 @click.argument("folder", type=FOLDER, default="demo")
 @click.option(
     "--size", type=click.IntRange(96, 4096), default=400, show_default=True, help="Of pictures, about."
@@ -43,7 +44,7 @@ def demo_command(*, folder: Path, size: int, steps: str | None, as_json: bool) -
     print_result(as_json, values, "\n".join([f"\n{page}: open it in a browser", "next:", *lines]))
 
 
-@click.command("demo-page")
+@click.command("demo-page", cls=Verb, kept=UNCHANGED)
 @click.option(
     "--checkpoint",
     type=EXISTING,

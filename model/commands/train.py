@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...options import FOLDER, PATH, PLACE, Numbers, Share, as_json, cache_option, print_result
+from ...text import next_steps
 from ...verbs import Verb
 from .sections import SECTIONS
 from .types import ByStage, Often
@@ -199,7 +200,7 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
       dimtool train --recipe fast --compile --workers 16
       dimtool train --shards demo/shards/train --width 0.25 --bottleneck slim --steps 500
     """
-    from ..logbook.after import after_training, as_lines
+    from ..logbook.after import after_training
     from ..network.precision import best_precision
     from ..processes.failures import SharedError
     from ..runs.beginning import RunError
@@ -226,4 +227,4 @@ def train_command(*, stage: str, resume: bool, as_json: bool, **options: Any) ->
     following = after_training(config.out, config.shards, config.val_shards)
     values: dict[str, Any] = {"model": result.model, "val_sad": result.sad, "trivial_sad": result.trivial}
     values |= {"page": result.page, "next": following}
-    print_result(as_json, values, f"{result}\n{as_lines(following)}")
+    print_result(as_json, values, f"{result}\n{next_steps(following)}")

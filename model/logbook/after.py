@@ -22,8 +22,3 @@ def after_training(run: Path, shards: Place, val_shards: Place | None) -> list[s
     if scored is None:
         return [use]
     return [f"dimtool evaluate {model} --shards {shlex.quote(str(scored))}", use]
-
-
-def as_lines(commands: list[str]) -> str:
-    """The commands one below the other, after a word that says what they are."""
-    return "next: " + "\n      ".join(commands)
