@@ -139,8 +139,10 @@ class TestLayout:
         assert (summary.test_foregrounds, summary.test_backgrounds) == (1, 1)
         paths = summary.train_fg, summary.train_bg, summary.test_fg, summary.test_bg
         assert paths == tuple(tmp_path / name for name in LISTS)
-        command = f"dimtool build-dataset --fg-list {tmp_path / 'train_fg.txt'} --per-fg 2"
-        assert str(summary).splitlines()[1:] == [f"next: {command}"]
+        told = str(summary).splitlines()[1:]
+        assert told[0] == f"next: dimtool build-dataset --fg-list {tmp_path / 'train_fg.txt'} --per-fg 2"
+        assert told[1].strip() == f"dimtool build-dataset --fg-list {tmp_path / 'test_fg.txt'} --per-fg 1"
+        assert all(line.strip().startswith("dimtool ") for line in told[1:])
         assert "2 foregrounds to train on, each for 2 backgrounds" in str(summary)
 
 
