@@ -134,7 +134,7 @@ def lists_text(made: ListsMade, plan: ListsPlan) -> str:
     lines = [f"note: {note}" for note in made.notes]
     lines += [f"left out: {printable(reason)}" for reason in made.left_out]
     lines += [f"{name}: {count(length, 'name')}" for name, length in made.lists.items()]
-    given = {
+    given: dict[str, object] = {
         "--fg-list": plan.out / f"{plan.split}_fg.txt",
         "--fg-dir": plan.fg_dir,
         "--alpha-dir": plan.alpha_dir,
