@@ -24,8 +24,11 @@ from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
-# Each by its beginning: trains for hours, draws for minutes, serves, or is tested elsewhere.
-LONG = ("dimtool train", "dimtool demo", "dimtool draw-set", "make ", "pip install", "dimtool export-onnx")
+# Each by its beginning: trains for hours, draws for minutes, serves, wants a file of others, or is tested elsewhere.
+LONG = (
+    *("dimtool train", "dimtool demo", "dimtool draw-set", "dimtool export-onnx", "dimtool import-weights"),
+    *("make ", "pip install"),
+)
 
 
 def commands(block: str) -> Iterator[str]:
@@ -63,8 +66,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (here / folder).mkdir()
     for name in ("photo.jpg", "beach.jpg", "photos/a.jpg"):
         Image.fromarray(rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(here / name)
-    for name in ("trimap.png", "truth.png", "mask.png", "trimaps/a.png"):
+    for name in ("trimap.png", "truth.png", "trimaps/a.png"):
         Image.fromarray(trimap).save(here / name)
+    mask = np.zeros_like(trimap)
+    mask[5:35, 8:48] = 255
+    Image.fromarray(mask).save(here / "mask.png")
     return here
 
 

@@ -95,17 +95,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse_body(int(length), HTTPStatus.SERVICE_UNAVAILABLE, waiting)
         else:
             try:
-                self._matte(self.rfile.read(int(length)))
+                status, made = self._made(self.rfile.read(int(length)))
             finally:
                 self.server.busy.release()
+            self._answer(status, "application/json", made)  # whoever has it may ask again at once
 
-    def _matte(self, body: bytes) -> None:
+    def _made(self, body: bytes) -> tuple[HTTPStatus, bytes]:
         try:
-            made = self.server.studio.make(body)
+            return HTTPStatus.OK, self.server.studio.make(body)
         except DimtoolError as error:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-        else:
-            self._answer(HTTPStatus.OK, "application/json", made)
+            return HTTPStatus.BAD_REQUEST, _told(str(error))
 
     def _is_ours(self, path: str) -> bool:
         """Whether the request is for this machine's page and `path`; else it has its answer."""
@@ -126,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._refuse(status, line)
 
     def _refuse(self, status: HTTPStatus, line: str) -> None:
-        self._answer(status, "application/json", json.dumps({"error": line}).encode())
+        self._answer(status, "application/json", _told(line))
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)
@@ -144,6 +143,10 @@ def _is_here(address: str) -> bool:
         return urlsplit(address).hostname in _NAMES
     except ValueError:
         return False
+
+
+def _told(line: str) -> bytes:
+    return json.dumps({"error": line}).encode()
 
 
 def _too_large(length: int) -> str:

@@ -247,8 +247,9 @@ def test_lists_are_built_as_they_are(
     monkeypatch.chdir(images)
     outcome = command("make-lists", "--per-fg", 2, "--val", "25%", "--val-per-fg", 1, "--seed", 3)
     assert outcome.code == 0
-    left_out, *lists = outcome.out.splitlines()
+    left_out, *lists, following = outcome.out.splitlines()
     assert left_out.startswith("left out: f2.png is not in alpha or below")
+    assert following.startswith("next: dimtool build-dataset --fg-list train_fg.txt --fg-dir fg ")
     assert lists == [
         "train_fg.txt: 3 names", "train_bg.txt: 6 names", "val_fg.txt: 1 name", "val_bg.txt: 1 name"
     ]  # fmt: skip
