@@ -24,7 +24,7 @@ from dimtool.model.network.dim import DeepImageMatting, ModelConfig
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
-# Each by its beginning: trains for hours, draws for minutes, serves, wants others' files, is tested elsewhere.
+# Each by its beginning: trains for hours, draws for minutes, serves, wants others' files, or is tested apart.
 LONG = (
     *("dimtool train", "dimtool demo", "dimtool draw-set", "dimtool export-onnx", "dimtool import-weights"),
     *("make ", "pip install"),
