@@ -54,7 +54,7 @@ def test_by_default_a_gpu_is_used_where_there_is_one(run_folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert dimtool.load(run_folder).device.type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(Matter, "__init__", lambda self, *, model, device: setattr(self, "device", device))
+    monkeypatch.setattr(Matter, "__init__", lambda self, *, device, **_: setattr(self, "device", device))
     assert dimtool.load(run_folder).device.type == "cuda"
 
 

@@ -71,9 +71,13 @@ def keep_places(names: Sequence[str], begun: Sequence[str], built: Collection[in
     """
     result: list[str] = []
     here, before = 0, 0
-    for start, stop in _runs(built, len(begun)):
+    runs = list(_runs(built, len(begun)))
+    wanted = sum(stop - start for start, stop in runs)
+    for start, stop in runs:
         block = list(begun[start:stop])
-        likely = range(here + start - before, here - 1, -1)  # its old place first, then further to the front
+        # Its old place first, then further to the front; behind it there must be room for those that follow.
+        likely = range(min(here + start - before, len(names) - wanted), here - 1, -1)
+        wanted -= len(block)
         found = next((at for at in likely if list(names[at : at + len(block)]) == block), None)
         if found is None:
             return list(names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +109,7 @@ def fingerprint(model: DeepImageMatting) -> str:
 
     The same wherever the weights lie: in a checkpoint of a run, in its model.safetensors, in a copy.
     """
-    digest = hashlib.sha256(json.dumps([asdict(model.config), model.stage]).encode())
+    digest = hashlib.sha256(json.dumps([model.config.values(), model.stage]).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.contiguous().cpu().numpy().data)

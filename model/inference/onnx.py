@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def _program(model: PortableMatting) -> Any:
         )
     if program is None:
         raise OnnxError("PyTorch gave no ONNX program: install the torch of constraints.txt")
-    config = asdict(model.model.config)
+    config = model.model.config.values()
     program.model.doc_string = _DESCRIPTION
     program.model.metadata_props.update({"dimtool": __version__, "config": json.dumps(config)})
     return program

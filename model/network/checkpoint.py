@@ -60,7 +60,7 @@ def copy_of(model: DeepImageMatting, progress: Progress | None = None, *, card: 
     and its card: what it learnt of, and what it is good for.
     """
     description: dict[str, Any] = {
-        "config": _described(model.config),
+        "config": model.config.values(),
         "stage": model.stage,
         "version": __version__,
     }
@@ -71,13 +71,6 @@ def copy_of(model: DeepImageMatting, progress: Progress | None = None, *, card: 
     # One key: safetensors writes several in any order, and the same model must give the same bytes.
     metadata = {_METADATA: json.dumps(description, sort_keys=True)}
     return ModelFile(tensors=copied(model.state_dict()), metadata=metadata)
-
-
-def _described(config: ModelConfig) -> dict[str, Any]:
-    """Its fields; a normalisation only where there is one, so that other models are what they were."""
-    return {
-        name: value for name, value in asdict(config).items() if (name, value) != ("normalisation", "none")
-    }
 
 
 def save_model(path: Path, model: DeepImageMatting | ModelFile) -> None:

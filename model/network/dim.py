@@ -5,8 +5,8 @@ a convolution, five max-pools that keep where each maximum was, and a decoder th
 back there. A refinement of four convolutions adds its correction to that alpha.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,12 @@ class ModelConfig:
     def channels(self, full: int) -> int:
         """The channel count at this width in place of `full`: a multiple of 8, as matrix units want."""
         return max(8, 8 * round(full * self.width / 8))
+
+    def values(self) -> dict[str, Any]:
+        """Its fields, for JSON; a normalisation only where there is one: others' files are what they were."""
+        return {
+            name: value for name, value in asdict(self).items() if (name, value) != ("normalisation", "none")
+        }
 
     @property
     def bottleneck_channels(self) -> int:

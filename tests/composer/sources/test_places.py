@@ -63,3 +63,10 @@ def test_the_places_of_built_backgrounds() -> None:
         built=frozenset([(1, 0)]),
     )
     assert several.built_backgrounds == {2, 0}
+
+
+def test_names_that_are_alike_leave_room_for_those_behind_them() -> None:
+    """Two of six were taken out: what is built still finds a name for each of its places."""
+    kept = keep_places(["a"] * 4, ["a"] * 6, {0, 3, 5})
+    assert len(kept) == 6
+    assert [kept[place] for place in (0, 3, 5)] == ["a", "a", "a"]
