@@ -166,6 +166,7 @@ RESUMABLE = {
     "evaluate",
     "predict",
     "trimap",
+    "demo",
 }
 
 

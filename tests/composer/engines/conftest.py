@@ -71,7 +71,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dask_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], DaskProcesses]]:
     """Start a scheduler with so many workers."""
     started: list[DaskProcesses] = []
@@ -87,7 +87,7 @@ def dask_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         each.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def three(dask_processes: Callable[[int], DaskProcesses]) -> DaskProcesses:
     """A scheduler with three workers, that no test harms."""
     return dask_processes(3)

@@ -251,7 +251,7 @@ def test_use_after_fork(folder: Path, run_python: Callable[..., str]) -> None:
 
 
 def test_missing_index(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match="finish `dimtool build-dataset`") as caught:
+    with pytest.raises(ShardError, match="holds no shards: run `dimtool build-dataset`") as caught:
         CompositeDataset(tmp_path)
     assert str(tmp_path) in str(caught.value)
 

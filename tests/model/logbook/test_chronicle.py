@@ -130,7 +130,7 @@ def test_without_matplotlib_there_is_a_table(
         assert written.finished() is None
     (note,) = notes
     assert note.startswith("the run gets no page: matplotlib cannot be imported (")
-    assert note.endswith("): pip install 'dimtool[report]'")
+    assert note.endswith("): pip install matplotlib")
     assert (run_folder / "results.csv").exists()
 
 

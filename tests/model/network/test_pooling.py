@@ -134,7 +134,7 @@ def test_the_comparison_sees_a_planted_fault(fault: str, monkeypatch: pytest.Mon
     else:
         monkeypatch.setattr(torch.ops.aten, "threshold_backward", lambda gradient, *_: gradient)
     x, scale = torch.randn(2, 3, 4, 8), torch.ones(2, 3, 2, 4)
-    x[..., :2, :2] = -1
+    x[..., :2, :2] = torch.tensor([[-2.0, -3.0], [-1.0, -4.0]])  # all 0 after the ReLU: the first is meant
     with pytest.raises(AssertionError):
         assert_same(pooled_and_unpooled(x, scale), by_indices(x, scale))
 

@@ -73,8 +73,8 @@ def test_the_way_ends_at_the_first_command_that_fails(capfd: pytest.CaptureFixtu
 SLOW = """
 import sys, time
 from pathlib import Path
-print("on its way", flush=True)
 try:
+    print("on its way", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     Path(sys.argv[1]).write_text("in order")
