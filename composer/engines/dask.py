@@ -17,6 +17,14 @@ from ...text import first_line
 from .cluster import GO_ON, Cluster, Done, WorkersLostError
 from .engine import EngineError, Job, Result
 
+_LOGGERS = (
+    "distributed",
+    "distributed.client",
+    "distributed.core",
+    "tornado",
+    "tornado.application",
+    "asyncio",
+)
 _START, _PATIENCE = 30.0, 300.0  # seconds without any worker: at the start, and later on
 _LOOK = 2.0  # seconds between two looks at how many workers there are
 _RETRIES = 2  # of a job that fails unexpectedly: a network file system stumbles
@@ -38,8 +46,9 @@ class DaskCluster(Cluster):
             )
 
     def __enter__(self) -> Self:
-        for name in ("distributed", "distributed.client", "distributed.core", "tornado", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told in a line of ours
+        # Dask gives some of them a level of their own. What fails is told in a line of ours.
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         is_file = Path(self._address).is_file()
         where = {"scheduler_file": self._address} if is_file else {"address": self._address}
         try:

@@ -189,7 +189,7 @@ def test_a_scheduler_that_is_lost_ends_the_build_with_one_line(
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     line, *others = _lines(err)
-    assert others == []
+    assert others == [], err.decode()
     assert line.startswith(f"dimtool: the Dask scheduler at {cluster.address} is gone, or was started anew: ")
     assert "the same command goes on, with any --engine" in line
     assert build(root, out, *options).code == 0
