@@ -180,7 +180,7 @@ def run_contest(fg_list: Path, label: str, options: argparse.Namespace) -> tuple
     manifest = manifest_of(fg_list, options.per_fg)
     entries = manifest.entries[: options.foregrounds]
     chosen = replace(manifest, listed=len(entries), entries=entries)
-    size = sum(map(pixel_count, entries)) / len(entries) / 1e6
+    size = sum(pixel_count(each.alpha) for each in entries) / len(entries) / 1e6
     print(
         f"\n{label}: {len(entries)} foregrounds of {size:.2f} MP on average over "
         f"{options.per_fg} backgrounds, {options.jobs} processes, {options.rounds} rounds\n"

@@ -109,7 +109,7 @@ def time_foreground(
         started = time.perf_counter()
         runs[name](count)
         seconds = time.perf_counter() - started
-        pixels = count * pixel_count(entry)
+        pixels = count * pixel_count(entry.alpha)
         yield Timing(contestant=name, round=number, composites=count, pixels=pixels, seconds=seconds)
 
 
