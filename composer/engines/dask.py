@@ -91,7 +91,13 @@ class DaskCluster(Cluster):
         while not self._done.has_ready():
             self.slots()
             time.sleep(0.005)
-        return [(future, self._outcome(future, result)) for future, result in self._done.next_batch()]
+        outcomes: list[tuple[Hashable, Done[Any] | Exception]] = []
+        for future, result in self._done.next_batch():
+            if future.status in {"pending", "lost"}:  # its result went with the worker: it is made again
+                self._done.add(future)
+            else:
+                outcomes.append((future, self._outcome(future, result)))
+        return outcomes
 
     def _outcome(self, future: Future, result: Any) -> Done[Any] | Exception:
         if future.status == "finished":
