@@ -129,8 +129,7 @@ def card_of(path: Path) -> str:
     """What a model's file says of how it came to be; empty where it says nothing. Raises CheckpointError."""
     path = _model_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return str(json.loads((file.metadata() or {})[_METADATA]).get(_CARD, ""))
+        return str(_description(path).get(_CARD, ""))
     except _UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read as a model ({first_line(error)})") from error
 
@@ -142,9 +141,15 @@ def _foreign_kind(path: Path) -> str:
         return ""
 
 
-def _read_model(path: Path) -> DeepImageMatting:
+def _description(path: Path) -> dict[str, Any]:
+    """What `copy_of` wrote beside the weights. Raises one of _UNREADABLE."""
     with safe_open(path, framework="pt") as file:
-        description = json.loads((file.metadata() or {})[_METADATA])
+        description: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA])
+    return description
+
+
+def _read_model(path: Path) -> DeepImageMatting:
+    description = _description(path)
     model = DeepImageMatting(ModelConfig(**description["config"]))
     model.load_state_dict(load_file(path))
     model.set_stage(1 if description["stage"] == 1 else 3)
@@ -165,8 +170,7 @@ def _model_file(path: Path) -> Path:
 def _place_in(file: Path) -> tuple[int, ...]:
     """Where its run was when a model was written; before all checkpoints where it does not say."""
     try:
-        with safe_open(file, framework="pt") as opened:
-            return tuple(json.loads((opened.metadata() or {})[_METADATA])[_PLACE])
+        return tuple(_description(file)[_PLACE])
     except _UNREADABLE:
         return ()
 

@@ -7,6 +7,7 @@ lie the sources that it was built from: fg/, alpha/, bg/ and the two lists.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -113,6 +114,18 @@ def _build(root: Path, split: str, mattes: list[tuple[str, int, int]], seed: int
     summary = build_dataset(manifest, root / split, engine=LocalProcesses(workers=1), reporter=Silent())
     assert summary.composites == PER_FG * len(mattes)
     return root / split
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Time that passes when told."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def move(seconds: float) -> None:
+        now[0] += seconds
+
+    return move
 
 
 @pytest.fixture(scope="session")
